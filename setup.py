@@ -1,0 +1,52 @@
+"""
+How restbridge is packaged.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version: dict[str, str] = {}
+exec((here / "restbridge" / "_version.py").read_text("utf-8"), version)  # noqa: S102  # the one place that says it
+
+setup(
+    name="restbridge",
+    version=version["__version__"],
+    description="A REST API for every XMPP server",
+    long_description=(here / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # twisted.plugins is Twisted's to initialise: the drop-in goes beside its own, without an __init__.
+    packages=[*find_packages(include=["restbridge", "restbridge.*"]), "twisted.plugins"],
+    package_data={"restbridge": ["py.typed"]},
+    install_requires=[
+        "argon2-cffi >= 23.1",
+        "attrs >= 23.1",
+        "cbor2 >= 6.0",
+        "klein >= 24.8",
+        "msgspec >= 0.19",
+        "pyopenssl >= 24.1",
+        "service-identity >= 24.1",
+        "treq >= 24.9",
+        "twisted[tls] >= 24.11",
+        "wokkel >= 18.0",
+    ],
+    extras_require={
+        "test": ["hypothesis >= 6.100", "slixmpp >= 1.10", "standardwebhooks >= 1.0"],
+    },
+    entry_points={"console_scripts": ["restbridge = restbridge.command:main"]},
+    classifiers=[
+        "Framework :: Twisted",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Communications :: Chat",
+        "Topic :: Internet :: WWW/HTTP",
+        "Typing :: Typed",
+    ],
+)
