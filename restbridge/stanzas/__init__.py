@@ -1,0 +1,3 @@
+"""
+What a stanza is: as XML, as JSON, as an error. Knows no wire, no reactor, no HTTP.
+"""

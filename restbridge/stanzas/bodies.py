@@ -1,0 +1,160 @@
+"""
+The bytes of a request as a stanza, one function for each media type.
+
+::
+
+    body -> texts or JSON -> amended by the path -> fromJSON -> Mapped
+    body -> parseDocument -------------------------------------> Mapped
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import cbor2
+import msgspec
+
+from restbridge.stanzas.compounds import fromText
+from restbridge.stanzas.jid import JID, InvalidJID
+from restbridge.stanzas.kinds import IQ, KINDS, impliedKind
+from restbridge.stanzas.mapping import Mapped, fromJSON
+from restbridge.stanzas.xml import XMLRefused, parseDocument
+
+MAX_CBOR_DEPTH = 100
+"""Levels of arrays and maps."""
+
+_PATH = re.compile(r"(message|presence|iq)/([A-Za-z0-9_-]+)/(.*)", re.DOTALL)
+_PAYLOADS = {payload.key for payload in IQ.payloads} - {"error", "result"}
+
+
+class Unreadable(ValueError):
+    """
+    A body that is not what its media type promises.
+
+    @ivar reason: as mod_rest names it: C{invalid-json}, C{invalid-path}, C{unknown-kind}; or in words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def decodeXML(body: bytes, path: str | None, asModRest: bool) -> Mapped:
+    try:
+        return Mapped(stanza=parseDocument(body))
+    except XMLRefused as error:
+        raise Unreadable(str(error)) from None
+
+
+def decodeJSON(body: bytes, path: str | None, asModRest: bool) -> Mapped:
+    try:
+        found = msgspec.json.decode(body)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        raise Unreadable("invalid-json") from None
+    return _mapped(found, path, asModRest, "invalid-json")
+
+
+def _refuseTag(*_: object) -> Any:
+    # Shared references would make a small body a large or endless tree; the rest JSON has no word for.
+    raise ValueError("tags are not accepted")
+
+
+_NO_TAGS: dict[int, Callable[..., Any]] = dict.fromkeys((*range(1100), 43000, 55799), _refuseTag)
+
+
+def decodeCBOR(body: bytes, path: str | None, asModRest: bool) -> Mapped:
+    try:
+        found = cbor2.loads(
+            body,
+            tag_hook=_refuseTag,
+            semantic_decoders=_NO_TAGS,
+            max_depth=MAX_CBOR_DEPTH,
+            strict_hashable_types=True,
+        )
+    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError):
+        raise Unreadable("invalid-cbor") from None
+    return _mapped(found, path, asModRest, "invalid-cbor")
+
+
+def _mapped(found: Any, path: str | None, asModRest: bool, otherwise: str) -> Mapped:
+    if type(found) is not dict or (not found and path is None):
+        raise Unreadable(otherwise)
+    ignored: list[str] = []
+    json = found if path is None else _amended(found, path, ignored)
+    return withIgnored(fromJSON(json, asModRest=asModRest), ignored)
+
+
+def withIgnored(mapped: Mapped, ignored: list[str]) -> Mapped:
+    return Mapped(stanza=mapped.stanza, ignored=(*mapped.ignored, *ignored)) if ignored else mapped
+
+
+def _amended(json: dict[str, Any], path: str, ignored: list[str]) -> dict[str, Any]:
+    """
+    The JSON with what the path says. C{iq/{payload}/{to}} makes all of it that payload.
+    """
+    parts = _PATH.fullmatch(path)
+    if parts is None:
+        raise Unreadable("invalid-path")
+    kind, what, to = parts.groups()
+    if kind == "iq" and what in _PAYLOADS:
+        json = {"kind": "iq", what: json or True}
+    else:
+        json = {**json, "kind": kind, "type": what}
+    if not to:
+        return json
+    try:
+        return {**json, "to": str(JID.parse(to))}
+    except InvalidJID:
+        ignored.append("to")
+        return json
+
+
+def _utf8(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"not UTF-8: {error.reason}") from None
+
+
+def decodeText(body: bytes, path: str | None, asModRest: bool) -> Mapped:
+    text = _utf8(body)
+    if path is None:
+        return fromJSON({"kind": "message", "type": "chat", "body": text})
+    ignored: list[str] = []
+    json = _amended({}, path, ignored)
+    if json["kind"] == "iq":
+        raise Unreadable("invalid-path")
+    json["body" if json["kind"] == "message" else "show"] = text
+    return withIgnored(fromJSON(json), ignored)
+
+
+def decodeForm(body: bytes, path: str | None, asModRest: bool) -> Mapped:
+    if b"=" not in body:
+        return decodeText(_unquoted(body).encode(), path, asModRest)
+    pairs = (pair.partition(b"=") for pair in body.split(b"&") if pair)
+    texts = {_unquoted(key): _unquoted(value) for key, _, value in pairs}
+    ignored: list[str] = []
+    return withIgnored(_mapped(_typed(texts, path, ignored), path, asModRest, "invalid-form"), ignored)
+
+
+def _unquoted(text: bytes) -> str:
+    return _utf8(unquote_to_bytes(text.replace(b"+", b" ")))
+
+
+def _typed(texts: dict[str, str], path: str | None, ignored: list[str]) -> dict[str, Any]:
+    """
+    The texts of a form as JSON; without those whose key takes no text, as mod_rest has it.
+    """
+    parts = _PATH.fullmatch(path or "")
+    kind = parts.group(1) if parts else texts.get("kind", impliedKind(texts))
+    members = KINDS[kind].stanza.members if kind in KINDS else {}
+    json: dict[str, Any] = {"kind": kind, **texts}
+    for key in [key for key in texts if key in members]:
+        json[key] = fromText(members[key], texts[key])
+        if json[key] is None:
+            del json[key]
+            ignored.append(key)
+    return json

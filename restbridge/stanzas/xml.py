@@ -1,0 +1,367 @@
+"""
+Bytes to elements and back, guarded on both sides.
+
+::
+
+    HTTP body    -> parseDocument                  -> Element
+    XMPP stream  -> StreamParser -> ElementEvent    -> Element
+    Element      -> serialize                      -> text that no XMPP parser can choke on
+
+Every stanza inside the house is in C{jabber:client}: elements without a namespace, and those of the
+stream's own namespace, are read as such and written without one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pyexpat import ExpatError, ParserCreate
+from typing import Any, NoReturn
+
+import attrs
+from twisted.words.xish.domish import Element, ParserError
+
+NS_CLIENT = "jabber:client"
+NS_XML = "http://www.w3.org/XML/1998/namespace"
+NS_STREAMS = "http://etherx.jabber.org/streams"
+
+MAX_DEPTH = 100
+"""Levels of elements in a stanza. MUC, archive and XHTML payloads stay below 30."""
+
+MAX_ELEMENTS = 10_000
+"""Elements in a stanza."""
+
+MAX_STANZA = 512 * 1024
+"""Bytes of a stanza that is read: what Prosody lets pass on a server or component stream."""
+
+MAX_TOKEN = 1024 * 1024
+"""Bytes of one tag: expat holds an unfinished tag in memory and scans it again with each read."""
+
+_TEXT_BUFFER = 64 * 1024
+
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+_MAYBE_NAME = re.compile(r"[^\W\d][\w.\-]*")
+
+
+class XMLRefused(ValueError):
+    """
+    XML that is not accepted, or that must not be written; its text says what is wrong and where.
+    """
+
+
+class StanzaTooLarge(XMLRefused):
+    """
+    A stanza that is larger as XML than may be sent.
+
+    @ivar size: bytes.
+    @ivar limit: bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the stanza has {size} bytes as XML; at most {limit} can be sent")
+        self.size = size
+        self.limit = limit
+
+
+def illegalCharacter(text: str) -> str | None:
+    """
+    The first character of C{text} that no XML document can hold (XML 1.0, production 2 C{Char}).
+
+    Lone surrogates are among them.
+    """
+    found = _ILLEGAL.search(text)
+    return found.group() if found else None
+
+
+@attrs.define(kw_only=True)
+class OversizedStanza:
+    """
+    What is kept of a stanza that passes a limit: its start tag, and the limit.
+    """
+
+    stanza: Element
+    reason: str
+
+
+class _Tree:
+    """
+    Makes elements of expat's events, up to the limits; past them, only counts levels.
+
+    @ivar complete: called with each element that closes at C{stanzaDepth}.
+    @ivar oversized: called instead when that element passed a limit.
+    """
+
+    def __init__(
+        self,
+        namespaces: Mapping[str, str],
+        stanzaDepth: int,
+        complete: Callable[[Element], object],
+        oversized: Callable[[OversizedStanza], object],
+    ) -> None:
+        self.namespaces = namespaces
+        self.stanzaDepth = stanzaDepth
+        self.complete = complete
+        self.oversized = oversized
+        self.depth = 0
+        self.current: Element | None = None
+        self._text: list[str] = []
+        self._elements = 0
+        self._start = 0
+        self._reason: str | None = None
+
+        parser = self.parser = ParserCreate("UTF-8", " ")
+        # Without it expat hands over every line end by itself, and text is put together piecemeal.
+        parser.buffer_text = True
+        parser.buffer_size = _TEXT_BUFFER
+        if hasattr(parser, "SetReparseDeferralEnabled"):
+            # A stanza must not wait until the next one pushes it out; MAX_TOKEN bounds what that costs.
+            parser.SetReparseDeferralEnabled(False)
+        parser.StartElementHandler = self._started
+        parser.EndElementHandler = self._ended
+        parser.CharacterDataHandler = self._characters
+        parser.StartDoctypeDeclHandler = self._refuse("a DOCTYPE")
+        parser.CommentHandler = self._refuse("a comment")
+        parser.ProcessingInstructionHandler = self._refuse("a processing instruction")
+
+    @staticmethod
+    def _refuse(what: str) -> Callable[..., NoReturn]:
+        def refuse(*_: object) -> NoReturn:
+            raise XMLRefused(f"{what} is not allowed in XMPP (RFC 6120, section 11.1)")
+
+        return refuse
+
+    def newElement(self, name: str, attributes: dict[str, str]) -> Element:
+        """
+        An element for expat's form of names: C{"namespace name"}, or C{"name"}.
+        """
+        namespace, _, local = name.rpartition(" ")
+        namespace = self.namespaces.get(namespace, namespace)
+        qualified: dict[Any, str] = {
+            (tuple(key.rsplit(" ", 1)) if " " in key else key): value for key, value in attributes.items()
+        }
+        return Element((namespace, local), namespace, qualified)
+
+    def _started(self, name: str, attributes: dict[str, str]) -> None:
+        self.depth += 1
+        if self.depth < self.stanzaDepth:
+            return
+        if self.depth == self.stanzaDepth:
+            self._begin()
+        self._elements += 1
+        if self._fits():
+            element = self.newElement(name, attributes)
+            if self.current is not None:
+                self._flush(self.current)
+                element.parent = self.current
+                self.current.children.append(element)
+            self.current = element
+
+    def _begin(self) -> None:
+        self._elements = 0
+        self._start = self.parser.CurrentByteIndex
+        self._reason = None
+
+    def _fits(self) -> bool:
+        if self._reason is None:
+            if self.depth - self.stanzaDepth >= MAX_DEPTH:
+                self._reason = f"elements nested deeper than {MAX_DEPTH} levels"
+            elif self._elements > MAX_ELEMENTS:
+                self._reason = f"more than {MAX_ELEMENTS} elements"
+            elif self.parser.CurrentByteIndex - self._start > MAX_STANZA:
+                self._reason = f"more than {MAX_STANZA} bytes"
+        return self._reason is None
+
+    def _characters(self, text: str) -> None:
+        if self.current is not None and self._fits():
+            self._text.append(text)
+
+    def _flush(self, element: Element) -> None:
+        if self._text:
+            element.children.append("".join(self._text))
+            self._text.clear()
+
+    def _ended(self, _: str) -> None:
+        self.depth -= 1
+        element = self.current
+        if element is None:
+            return
+        if self._reason is None:
+            self._flush(element)
+        if self.depth == self.stanzaDepth - 1:
+            self._finish(element)
+        elif self._reason is None:
+            self.current = element.parent
+
+    def _finish(self, element: Element) -> None:
+        self.current = None
+        self._text.clear()
+        if self._reason is None:
+            self.complete(element)
+            return
+        while element.parent is not None:
+            element = element.parent
+        element.children.clear()
+        self.oversized(OversizedStanza(stanza=element, reason=self._reason))
+
+
+def _readable(error: ExpatError) -> str:
+    return str(error).replace("column", "col")
+
+
+def parseDocument(data: bytes) -> Element:
+    """
+    The root element of a document of one element.
+
+    @param data: UTF-8.
+    @raise XMLRefused: not well-formed, restricted (RFC 6120, section 11.1), or past a limit.
+    """
+    found: list[Element] = []
+
+    def refuse(oversized: OversizedStanza) -> None:
+        raise XMLRefused(oversized.reason)
+
+    tree = _Tree({"": NS_CLIENT}, 1, found.append, refuse)
+    try:
+        tree.parser.Parse(data, True)
+    except ExpatError as error:
+        raise XMLRefused(_readable(error)) from None
+    return found[0]
+
+
+class StreamParser:
+    """
+    The parser of an XML stream; stands where Twisted's C{domish.elementStream()} would.
+
+    A stanza past a limit is read over and reported by L{OversizedEvent}: it must not end a stream
+    that many share.
+
+    @ivar DocumentStartEvent: called with the root element, without children.
+    @ivar ElementEvent: called with each whole child of the root element.
+    @ivar OversizedEvent: called with an L{OversizedStanza}.
+    @ivar DocumentEndEvent: called when the root element closes.
+    """
+
+    DocumentStartEvent: Callable[[Element], object]
+    ElementEvent: Callable[[Element], object]
+    OversizedEvent: Callable[[OversizedStanza], object]
+    DocumentEndEvent: Callable[[], object]
+
+    def __init__(self, streamNamespace: str) -> None:
+        """
+        @param streamNamespace: the default namespace of the stream, read as C{jabber:client}.
+        """
+        # Looked up at each call: Twisted's C{setDispatchFn} replaces the event's function.
+        self._tree = _Tree(
+            {"": NS_CLIENT, streamNamespace: NS_CLIENT},
+            2,
+            lambda element: self.ElementEvent(element),  # noqa: PLW0108
+            lambda oversized: self.OversizedEvent(oversized),  # noqa: PLW0108
+        )
+        self._tree.parser.StartElementHandler = self._rootStarted
+        self._fed = 0
+
+    def _rootStarted(self, name: str, attributes: dict[str, str]) -> None:
+        tree = self._tree
+        tree.parser.StartElementHandler = tree._started
+        tree.depth = 1
+        self.DocumentStartEvent(tree.newElement(name, attributes))
+
+    def parse(self, data: bytes) -> None:
+        """
+        Read on.
+
+        @raise ParserError: not well-formed, restricted, or a tag of more than L{MAX_TOKEN} bytes;
+            nothing can be read after it.
+        """
+        tree = self._tree
+        self._fed += len(data)
+        try:
+            tree.parser.Parse(data)
+        except (ExpatError, XMLRefused) as error:
+            raise ParserError(str(error)) from None
+        if self._fed - tree.parser.CurrentByteIndex > MAX_TOKEN:
+            raise ParserError(f"a tag of more than {MAX_TOKEN} bytes")
+        if tree.depth == 0 and tree.parser.StartElementHandler is not self._rootStarted:
+            self.DocumentEndEvent()
+
+
+@lru_cache(maxsize=1024)
+def _checkedName(name: str) -> str:
+    if not _NAME.fullmatch(name) and not (_MAYBE_NAME.fullmatch(name) and _expatTakes(name)):
+        raise XMLRefused(f"{name!r} is not the name of an element or attribute")
+    return name
+
+
+def _expatTakes(name: str) -> bool:
+    """
+    Which other letters a name may hold is for the parser to say: the editions of XML 1.0 differ.
+    """
+    try:
+        ParserCreate("UTF-8").Parse(f"<{name}/>".encode("utf-8", "replace"), True)
+    except ExpatError:
+        return False
+    return True
+
+
+def _escapeText(text: str) -> str:
+    # A bare carriage return would arrive as a line feed (XML 1.0, section 2.11).
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+
+
+def _escapeAttribute(text: str) -> str:
+    text = _escapeText(text).replace("'", "&apos;").replace('"', "&quot;")
+    # As they stand, they would arrive as spaces (XML 1.0, section 3.3.3).
+    return text.replace("\t", "&#9;").replace("\n", "&#10;")
+
+
+def serialize(element: Element, defaultNamespace: str = NS_CLIENT) -> str:
+    """
+    An element as XML that is complete in itself: no prefix but C{xml:}, which needs no declaration,
+    and those made up for attributes, declared where they stand.
+
+    domish's own C{toXml} writes namespaces unescaped and lets any character through.
+
+    @param defaultNamespace: the namespace in scope where the text will stand.
+    @raise XMLRefused: a character or name that XML can't hold, or too deep nesting.
+    """
+    parts: list[str] = []
+    _write(element, defaultNamespace, parts.append, MAX_DEPTH)
+    text = "".join(parts)
+    illegal = illegalCharacter(text)
+    if illegal is not None:
+        raise XMLRefused(f"the character U+{ord(illegal):04X} can't stand in XML")
+    return text
+
+
+def _write(element: Element, scope: str, write: Callable[[str], object], levels: int) -> None:
+    if levels == 0:
+        raise XMLRefused(f"elements nested deeper than {MAX_DEPTH} levels")
+    name = _checkedName(element.name)
+    namespace = element.uri or scope
+    write(f"<{name}")
+    if namespace != scope:
+        write(f" xmlns='{_escapeAttribute(namespace)}'")
+    for number, (key, value) in enumerate(element.attributes.items()):
+        write(_attribute(key, value, number))
+    if not element.children:
+        write("/>")
+        return
+    write(">")
+    for child in element.children:
+        if isinstance(child, str):
+            write(_escapeText(child))
+        else:
+            _write(child, namespace, write, levels - 1)
+    write(f"</{name}>")
+
+
+def _attribute(key: str | tuple[str, str], value: str, number: int) -> str:
+    if isinstance(key, str):
+        return f" {_checkedName(key)}='{_escapeAttribute(value)}'"
+    namespace, name = key
+    if namespace == NS_XML:
+        return f" xml:{_checkedName(name)}='{_escapeAttribute(value)}'"
+    declared = f" xmlns:a{number}='{_escapeAttribute(namespace)}'"
+    return f"{declared} a{number}:{_checkedName(name)}='{_escapeAttribute(value)}'"

@@ -1,0 +1,208 @@
+"""
+L{restbridge.stanzas.xml}: the guards at both ends of the parser.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish.domish import Element, ParserError
+
+from restbridge.stanzas.xml import (
+    MAX_DEPTH,
+    MAX_ELEMENTS,
+    MAX_STANZA,
+    MAX_TOKEN,
+    NS_CLIENT,
+    NS_XML,
+    OversizedStanza,
+    StreamParser,
+    XMLRefused,
+    illegalCharacter,
+    parseDocument,
+    serialize,
+)
+
+HEADER = (
+    b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' id='1'>"
+)
+
+legal = st.characters(exclude_categories=["Cs", "Cn"]).filter(lambda c: illegalCharacter(c) is None)
+"""What XML can hold."""
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.\-]{0,8}", fullmatch=True)
+namespaces = st.text(legal, min_size=1, max_size=12).map(lambda text: "urn:" + text.replace(" ", "_"))
+
+
+@st.composite
+def elements(draw: st.DrawFn, depth: int = 3) -> Element:
+    """
+    Any element that XML can express, three levels deep.
+    """
+    namespace = draw(st.just(NS_CLIENT) | namespaces)
+    element = Element((namespace, draw(names)), namespace)
+    keys = names | st.tuples(st.just(NS_XML) | namespaces, names)
+    element.attributes = draw(st.dictionaries(keys, st.text(legal, max_size=12), max_size=3))
+    children = st.text(legal, min_size=1, max_size=12)
+    for child in draw(st.lists(children | elements(depth - 1) if depth else children, max_size=3)):
+        if isinstance(child, str):
+            element.addContent(child)
+        else:
+            element.addChild(child)
+    return element
+
+
+def same(one: Element | str, other: Element | str) -> bool:
+    """
+    Whether two trees say the same.
+    """
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return (
+        (one.uri, one.name, one.attributes) == (other.uri, other.name, other.attributes)
+        and len(one.children) == len(other.children)
+        and all(same(*pair) for pair in zip(one.children, other.children, strict=True))
+    )
+
+
+class DocumentTests(SynchronousTestCase):
+    def test_plain(self) -> None:
+        """
+        Elements without a namespace are jabber:client; text comes in one piece.
+        """
+        message = parseDocument("<message><body>a\n\n&amp;ü</body></message>".encode())
+        (body,) = message.elements()
+        self.assertEqual((message.uri, body.uri, body.children), (NS_CLIENT, NS_CLIENT, ["a\n\n&ü"]))
+
+    def test_restricted(self) -> None:
+        """
+        What XMPP forbids is refused by name (RFC 6120, section 11.1).
+        """
+        for what, xml in (
+            ("DOCTYPE", b"<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>"),
+            ("comment", b"<a><!-- c --></a>"),
+            ("processing instruction", b"<a><?pi x?></a>"),
+            ("undefined entity", b"<a>&x;</a>"),
+        ):
+            with self.assertRaises(XMLRefused) as caught:
+                parseDocument(xml)
+            self.assertIn(what, str(caught.exception))
+
+    def test_limits(self) -> None:
+        """
+        Depth, number of elements and size are bounded, each said by its name.
+        """
+        for what, xml in (
+            (f"{MAX_DEPTH} levels", b"<a>" * 100_000 + b"</a>" * 100_000),
+            (f"{MAX_ELEMENTS} elements", b"<a>" + b"<b/>" * MAX_ELEMENTS + b"</a>"),
+            (f"{MAX_STANZA} bytes", b"<a>" + b"x" * MAX_STANZA + b"<b/></a>"),
+        ):
+            with self.assertRaises(XMLRefused) as caught:
+                parseDocument(xml)
+            self.assertIn(what, str(caught.exception))
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=200))
+    def test_anyBytes(self, data: bytes) -> None:
+        """
+        Any bytes are an element or refused.
+        """
+        with suppress(XMLRefused):
+            parseDocument(data)
+
+    @settings(deadline=None)
+    @given(elements())
+    def test_roundTrip(self, element: Element) -> None:
+        """
+        What is written is read back unchanged, white space and hostile namespaces included.
+        """
+        self.assertTrue(same(parseDocument(serialize(element).encode()), element))
+
+
+class SerializeTests(SynchronousTestCase):
+    def test_unwritable(self) -> None:
+        """
+        What no XML can hold is refused, never written.
+        """
+        for character in ("\x00", "\x0b", "\ud83d", "\ufffe"):
+            self.assertEqual(illegalCharacter(f"a{character}"), character)
+            element = Element((NS_CLIENT, "body"))
+            element.addContent(f"a{character}b")
+            with self.assertRaises(XMLRefused) as caught:
+                serialize(element)
+            self.assertIn(f"U+{ord(character):04X}", str(caught.exception))
+
+    def test_names(self) -> None:
+        """
+        A name that would break out of its tag is refused.
+        """
+        self.assertRaises(XMLRefused, serialize, Element((NS_CLIENT, "a b")))
+        element = Element((NS_CLIENT, "a"))
+        element["x='y' z"] = "1"
+        self.assertRaises(XMLRefused, serialize, element)
+
+    def test_deep(self) -> None:
+        """
+        A tree that is too deep is refused, not recursed into.
+        """
+        top = element = Element((NS_CLIENT, "a"))
+        for _ in range(5000):
+            element = element.addElement("a")
+        self.assertRaises(XMLRefused, serialize, top)
+
+
+class StreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.events: list[object] = []
+        self.parser = StreamParser("jabber:component:accept")
+        self.parser.DocumentStartEvent = self.events.append
+        self.parser.ElementEvent = self.events.append
+        self.parser.OversizedEvent = self.events.append
+        self.parser.DocumentEndEvent = lambda: self.events.append("end")
+        self.parser.parse(HEADER)
+
+    def test_stanzas(self) -> None:
+        """
+        Each whole child of the root is a stanza, wherever the bytes are cut.
+        """
+        for byte in b"<message><body>Hi</body></message> <iq/></stream:stream>":
+            self.parser.parse(bytes([byte]))
+        root, message, iq, end = self.events
+        assert isinstance(root, Element)
+        assert isinstance(message, Element)
+        assert isinstance(iq, Element)
+        self.assertEqual((root.name, root["id"], end), ("stream", "1", "end"))
+        self.assertEqual(serialize(message), "<message><body>Hi</body></message>")
+        self.assertEqual(iq.uri, NS_CLIENT)
+
+    def test_oversized(self) -> None:
+        """
+        A stanza past a limit is reported by its start tag, and the stream goes on.
+        """
+        self.parser.parse(b"<message id='1'><body>")
+        for _ in range(MAX_STANZA // 65536 + 1):
+            self.parser.parse(b"x" * 65536)
+        self.parser.parse(b"</body></message><iq/>")
+        _, oversized, iq = self.events
+        assert isinstance(oversized, OversizedStanza)
+        assert isinstance(iq, Element)
+        self.assertEqual(serialize(oversized.stanza), "<message id='1'/>")
+        self.assertIn("bytes", oversized.reason)
+
+    def test_unfinishedTag(self) -> None:
+        """
+        A tag without end is cut off before it fills the memory.
+        """
+        self.parser.parse(b"<message id='")
+        with self.assertRaises(ParserError):
+            for _ in range(2 * MAX_TOKEN // 65536):
+                self.parser.parse(b"x" * 65536)
+
+    def test_restricted(self) -> None:
+        """
+        What XMPP forbids ends a stream, too.
+        """
+        self.assertRaises(ParserError, self.parser.parse, b"<!-- x -->")
