@@ -1,0 +1,58 @@
+"""
+Endpoint strings.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.config.written import COMPONENT, Written
+
+
+class EndpointTests(Written):
+    def test_refused(self) -> None:
+        """
+        An endpoint that Twisted could not make, or whose port is none, is refused before anything starts.
+        """
+        for listen, start in {
+            "tcp": '"tcp" is not a Twisted endpoint string: ',
+            "tcp:x": '"tcp:x" is not a Twisted endpoint string: invalid literal',
+            "tcp:80:interfac=::1": "",
+            "tcp:80\\\\": "",
+            "tcp:65536": "a TCP port must be from 0 to 65535, not 65536",
+            "tcp6:-1": "a TCP port must be from 0 to 65535, not -1",
+            "ssl:443:privateKey=nonesuch.pem": '"ssl:443:privateKey=nonesuch.pem" is not ',
+            "8080": 'unknown endpoint type "8080"; allowed: haproxy, ssl, stdio, systemd, tcp, ',
+        }.items():
+            self.assertRefused(f'{COMPONENT}[http]\nlisten = "{listen}"', f"http.listen: {start}")
+        for connect, start in {
+            "tcp:example.com": '"tcp:example.com" is not a Twisted endpoint string: ',
+            "tcp:example.com:0": "a TCP port must be from 1 to 65535, not 0",
+            "tcp:example.com:65536": "a TCP port must be",
+            "tls:example.com:x": '"tls:example.com:x" is not',
+            "systemd:domain=INET:index=0": 'unknown endpoint type "systemd"; allowed: ssl, tcp, tls, unix',
+        }.items():
+            self.assertRefused(f'{COMPONENT}connect = "{connect}"', f"component.connect: {start}")
+
+    def test_noReactor(self) -> None:
+        """
+        Reading a configuration with endpoints of every kind installs no reactor, which is twistd's to do.
+        """
+        listen = ["tcp:80", "tcp6:80", "unix:/x", "haproxy:tcp:80", "systemd:domain=INET:index=0"]
+        for connect in ("tcp:a:1", "tls:a:1", "ssl:a:1", "unix:/x"):
+            path = self.write("c.toml", f'{COMPONENT}connect = "{connect}"\n[http]\nlisten = {listen}')
+            code = (
+                "import sys; from restbridge.command import main\n"
+                "print(main(['check-config', sys.argv[1]]))\n"
+                "print('twisted.internet.reactor' in sys.modules)"
+            )
+            ran = subprocess.run(
+                [sys.executable, "-c", code, str(path)],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(ran.stdout.splitlines()[-2:], ["0", "False"], ran)
