@@ -1,0 +1,65 @@
+"""
+The seams between the rooms of the house: Protocols, no logic.
+
+L{Reactor} is what a service may ask of the reactor; L{Link} is a live stream as HTTP sees it;
+L{Taker} is anything that a stanza from the stream may be offered to.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.words.xish.domish import Element
+
+
+class Link(Protocol):
+    """
+    A stream to an XMPP server, or the reason why there is none.
+
+    Stanzas are L{Element}s in the namespace C{jabber:client}, with normalised C{from} and C{to}.
+    """
+
+    def whyDown(self) -> str | None:
+        """
+        The reason why nothing can be sent now, in words for an operator; L{None} while the stream is up.
+        """
+
+    def send(self, stanza: Element) -> None:
+        """
+        Write a stanza at once.
+
+        @raise restbridge.stanzas.errors.LinkDown: the stream is down; nothing was written or kept.
+        @raise restbridge.stanzas.xml.XMLRefused: the stanza can't be written as XML, or is too large.
+        """
+
+    def confirm(self, stanza: Element) -> Deferred[Element | None]:
+        """
+        Write a stanza; fires once the server has taken it: with the error stanza that the server
+        answered with, or with L{None}.
+
+        Fails with L{restbridge.stanzas.errors.LinkDown} when the stream was or went down first.
+        """
+
+    def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        """
+        Write an IQ of type get or set; fires with the answer (type result or error) of the entity asked.
+
+        Fails with L{restbridge.stanzas.errors.LinkDown} or L{restbridge.stanzas.errors.NoAnswer};
+        cancelling forgets the request.
+
+        @param timeout: seconds.
+        """
+
+
+class Taker(Protocol):
+    """
+    Someone to whom a stanza from the stream is offered.
+    """
+
+    def take(self, stanza: Element) -> bool:
+        """
+        Take the stanza, or leave it to the next taker.
+
+        @return: whether it was taken. A taker of an IQ of type get or set answers it, now or later.
+        """

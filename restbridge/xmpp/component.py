@@ -1,0 +1,151 @@
+"""
+The XEP-0114 connection: a L{restbridge.boundaries.Link} for the whole domain.
+
+It holds the parts together: the stream, the IQs that await an answer, the stanzas that await their
+confirmation, and the way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.words.protocols.jabber.component import componentFactory
+from twisted.words.xish.domish import Element
+
+from restbridge.boundaries import Taker
+from restbridge.stanzas.jid import JID
+from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, serialize
+from restbridge.xmpp.confirmations import Confirmations
+from restbridge.xmpp.exchange import Exchange
+from restbridge.xmpp.inbound import Inbound
+from restbridge.xmpp.stream import Listener, Stream
+
+MAX_SENT = 256 * 1024
+"""Bytes of a stanza that is sent. Prosody ends the whole stream at 512 KiB, with all that is in flight."""
+
+_ADVICE = {
+    "not-authorized": (
+        "the server refused the handshake of {domain} (not-authorized): make component.secret the same here "
+        "and in the server's configuration, and check that the server has a component of that name"
+    ),
+    "conflict": (
+        "the server has another connection for the component {domain} (conflict): stop the other bridge, "
+        "or give this one a domain of its own"
+    ),
+    "host-unknown": (
+        "the server knows no component {domain} (host-unknown): add it to the server's configuration, "
+        "or correct component.domain"
+    ),
+}
+
+
+class Component(Service):
+    """
+    A component's stream to its server.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        domain: str,
+        secret: str,
+        confirm: bool,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+    ) -> None:
+        """
+        @param confirm: whether L{Component.confirm} waits until the server has taken the stanza.
+        """
+        self.domain = domain
+        self._confirm = confirm
+        self.exchange = Exchange(clock=clock, send=self.send)
+        self.confirmations = Confirmations(domain=domain, clock=clock, send=self.send, abort=self._abort)
+        self._awaitingUp: list[Deferred[None]] = []
+        self._takers: list[Taker] = [self.confirmations, self.exchange]
+        inbound = Inbound(takers=self._takers, send=self.send)
+        self._stream = Stream(
+            endpoint=endpoint,
+            factory=componentFactory(domain, secret),
+            clock=clock,
+            explain=self._explain,
+            listener=Listener(
+                received=inbound.received, oversized=inbound.oversized, up=self._up, down=self._down
+            ),
+        )
+
+    def offerTo(self, takers: Sequence[Taker]) -> None:
+        """
+        Offer what no one waits for to these, in their order.
+        """
+        self._takers.extend(takers)
+
+    def whenUp(self) -> Deferred[None]:
+        """
+        Fires as soon as stanzas can be sent.
+        """
+        if self._stream.reason is None:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred(self._awaitingUp.remove)
+        self._awaitingUp.append(deferred)
+        return deferred
+
+    def whyDown(self) -> str | None:
+        return self._stream.reason
+
+    def send(self, stanza: Element) -> None:
+        self._checkAddresses(stanza)
+        data = serialize(stanza).encode()
+        if len(data) > MAX_SENT:
+            raise StanzaTooLarge(len(data), MAX_SENT)
+        self._stream.send(data)
+
+    def confirm(self, stanza: Element) -> Deferred[Element | None]:
+        if self._confirm:
+            return self.confirmations.confirm(stanza)
+        self.send(stanza)
+        return succeed(None)
+
+    def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        return self.exchange.request(iq, timeout)
+
+    def startService(self) -> None:
+        super().startService()
+        self._stream.service.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self._stream.close()
+
+    def _checkAddresses(self, stanza: Element) -> None:
+        # Either fault ends the stream on ejabberd, the second one on Prosody too.
+        if not stanza.getAttribute("to"):
+            raise XMLRefused("the stanza has no 'to'")
+        sender = stanza.getAttribute("from")
+        if not sender or JID.parse(sender).domain != self.domain:
+            raise XMLRefused(f"the stanza's 'from' is not an address of {self.domain}")
+
+    def _explain(self, condition: str, text: str | None) -> str:
+        advice = _ADVICE.get(condition)
+        if advice is not None:
+            return advice.format(domain=self.domain)
+        return f"the server ended the stream of {self.domain}: {condition}" + (f" ({text})" if text else "")
+
+    def _abort(self, reason: str) -> None:
+        self._stream.abort(reason)
+
+    def _up(self) -> None:
+        self.log.info("The server has accepted the component {domain}", domain=self.domain)
+        self.confirmations.linkUp()
+        awaiting, self._awaitingUp = self._awaitingUp, []
+        for deferred in awaiting:
+            deferred.callback(None)
+
+    def _down(self, reason: str) -> None:
+        self.exchange.linkLost(reason)
+        self.confirmations.linkLost(reason)

@@ -1,0 +1,102 @@
+"""
+IQs that await an answer (RFC 6120, section 8.2.3).
+
+::
+
+    request -> (own address, peer, id) -> Deferred -> the answer | NoAnswer | LinkDown | cancelled
+
+An answer counts only from whom was asked, to whom asked. Nothing is left behind in any of the ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.words.xish.domish import Element
+
+from restbridge.stanzas.errors import LinkDown, NoAnswer
+
+Key = tuple[str, str, str]
+"""From, to and id of a request, as sent."""
+
+
+class DuplicateId(ValueError):
+    """
+    An IQ with the same addresses and id awaits its answer still.
+    """
+
+
+@attrs.define
+class _Pending:
+    deferred: Deferred[Element]
+    expiry: IDelayedCall
+
+
+class Exchange:
+    """
+    The requests of one stream.
+
+    @ivar pending: how many wait.
+    """
+
+    def __init__(self, *, clock: IReactorTime, send: Callable[[Element], object]) -> None:
+        """
+        @param send: writes a stanza; may raise L{LinkDown}.
+        """
+        self._clock = clock
+        self._send = send
+        self._pending: dict[Key, _Pending] = {}
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        """
+        Send an IQ of type get or set, with C{from}, C{to} and C{id}; see L{restbridge.boundaries.Link}.
+
+        @raise DuplicateId: see there; nothing was sent.
+        """
+        key = (iq["from"], iq["to"], iq["id"])
+        if key in self._pending:
+            raise DuplicateId(f"an IQ to {key[1]} with the id {key[2]!r} awaits its answer still")
+        self._send(iq)
+        deferred: Deferred[Element] = Deferred(lambda _: self._cancelled(key))
+        expiry = self._clock.callLater(timeout, self._expire, key, timeout)
+        self._pending[key] = _Pending(deferred, expiry)
+        return deferred
+
+    def take(self, stanza: Element) -> bool:
+        """
+        Take an answer that is awaited.
+        """
+        if stanza.name != "iq" or stanza.getAttribute("type") not in ("result", "error"):
+            return False
+        attributes = stanza.attributes
+        key = (attributes.get("to", ""), attributes.get("from", ""), attributes.get("id", ""))
+        if key not in self._pending:
+            return False
+        self._forget(key).callback(stanza)
+        return True
+
+    def linkLost(self, reason: str) -> None:
+        """
+        No answer can come any more.
+        """
+        for key in list(self._pending):
+            self._forget(key).errback(LinkDown(reason))
+
+    def _cancelled(self, key: Key) -> None:
+        self._forget(key)
+
+    def _expire(self, key: Key, timeout: float) -> None:
+        self._forget(key).errback(NoAnswer(timeout))
+
+    def _forget(self, key: Key) -> Deferred[Element]:
+        pending = self._pending.pop(key)
+        if pending.expiry.active():
+            pending.expiry.cancel()
+        return pending.deferred

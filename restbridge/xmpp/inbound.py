@@ -1,0 +1,88 @@
+"""
+Stanzas in: each is offered to the takers in their order; an IQ that nobody takes gets an error.
+
+::
+
+    stream -> addresses normalised -> confirmations, exchange, webhooks, entity -> (nobody) error reply
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.logger import Logger
+from twisted.words.xish.domish import Element
+
+from restbridge.boundaries import Taker
+from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
+from restbridge.stanzas.jid import JID, InvalidJID
+from restbridge.stanzas.replies import expectsAnswer, takesReply
+from restbridge.stanzas.xml import OversizedStanza, XMLRefused
+
+_KINDS = frozenset(("message", "presence", "iq"))
+
+
+class Inbound:
+    """
+    The way in. One stanza that goes wrong here must not end the stream that all share.
+    """
+
+    log = Logger()
+
+    def __init__(self, *, takers: Sequence[Taker], send: Callable[[Element], object]) -> None:
+        """
+        @param send: writes a stanza; may raise L{LinkDown} or L{XMLRefused}.
+        """
+        self._takers = takers
+        self._send = send
+
+    def received(self, stanza: Element) -> None:
+        """
+        Find the taker of a stanza.
+        """
+        if stanza.name not in _KINDS or not self._normalise(stanza):
+            return
+        try:
+            if any(taker.take(stanza) for taker in self._takers):
+                return
+        except Exception:
+            self.log.failure("A stanza of kind {kind} could not be taken", kind=stanza.name)
+            self._refuse(stanza, StanzaError.of("internal-server-error"))
+            return
+        self._refuse(stanza, StanzaError.of("service-unavailable"))
+
+    def oversized(self, oversized: OversizedStanza) -> None:
+        """
+        Tell the sender of a stanza past a limit (XEP-0205, section 2).
+        """
+        stanza = oversized.stanza
+        self.log.warn("A stanza was refused: {reason}", reason=oversized.reason)
+        if stanza.name in _KINDS and self._normalise(stanza):
+            error = StanzaError.of("policy-violation", oversized.reason)
+            self._refuse(stanza, error, always=True)
+
+    def _normalise(self, stanza: Element) -> bool:
+        try:
+            for end in ("from", "to"):
+                stanza[end] = JID.parse(stanza.attributes[end]).full
+        except KeyError as missing:
+            self.log.warn("The server sent a {kind} without {end}", kind=stanza.name, end=str(missing))
+            return False
+        except InvalidJID as error:
+            self.log.warn(
+                "The server sent a {kind} from or to no address: {error}", kind=stanza.name, error=error
+            )
+            return False
+        return True
+
+    def _refuse(self, stanza: Element, error: StanzaError, always: bool = False) -> None:
+        """
+        @param always: answer to messages and presence too, though not to errors and answers.
+        """
+        if not (expectsAnswer(stanza) or (always and takesReply(stanza))):
+            self.log.debug("Nobody takes a {kind}", kind=stanza.name)
+            return
+        try:
+            self._send(errorReply(stanza, error))
+        except (LinkDown, XMLRefused) as problem:
+            self.log.warn("A refusal could not be sent: {problem}", problem=problem)
