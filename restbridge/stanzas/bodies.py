@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pyexpat import ParserCreate
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -21,7 +22,7 @@ from restbridge.stanzas.compounds import fromText
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.kinds import IQ, KINDS, impliedKind
 from restbridge.stanzas.mapping import Mapped, fromJSON
-from restbridge.stanzas.xml import XMLRefused, parseDocument
+from restbridge.stanzas.xml import NS_CLIENT, XMLRefused, parseDocument
 
 MAX_CBOR_DEPTH = 100
 """Levels of arrays and maps."""
@@ -37,23 +38,41 @@ class Unreadable(ValueError):
     @ivar reason: as mod_rest names it: C{invalid-json}, C{invalid-path}, C{unknown-kind}; or in words.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """
+        @param detail: more words on it.
+        """
+        super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
 
 
 def decodeXML(body: bytes, path: str | None, asModRest: bool) -> Mapped:
     try:
-        return Mapped(stanza=parseDocument(body))
+        stanza = parseDocument(body)
     except XMLRefused as error:
         raise Unreadable(str(error)) from None
+    if asModRest and _declaresItsNamespace(body):
+        # mod_rest takes the declaration away from the stanza, not from its children, and finds none of them.
+        stanza.uri = ""
+    return Mapped(stanza=stanza)
+
+
+def _declaresItsNamespace(body: bytes) -> bool:
+    """
+    Whether a stanza says C{jabber:client} itself, which mod_rest's manual forbids.
+    """
+    names: list[str] = []
+    parser = ParserCreate("UTF-8", " ")
+    parser.StartElementHandler = lambda name, _: names.append(name)
+    parser.Parse(body, True)
+    return names[0].startswith(f"{NS_CLIENT} ")
 
 
 def decodeJSON(body: bytes, path: str | None, asModRest: bool) -> Mapped:
     try:
         found = msgspec.json.decode(body)
-    except (ValueError, msgspec.DecodeError, RecursionError):
-        raise Unreadable("invalid-json") from None
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable("invalid-json", str(error)) from None
     return _mapped(found, path, asModRest, "invalid-json")
 
 
@@ -74,14 +93,14 @@ def decodeCBOR(body: bytes, path: str | None, asModRest: bool) -> Mapped:
             max_depth=MAX_CBOR_DEPTH,
             strict_hashable_types=True,
         )
-    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError):
-        raise Unreadable("invalid-cbor") from None
+    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
+        raise Unreadable("invalid-cbor", str(error)) from None
     return _mapped(found, path, asModRest, "invalid-cbor")
 
 
 def _mapped(found: Any, path: str | None, asModRest: bool, otherwise: str) -> Mapped:
     if type(found) is not dict or (not found and path is None):
-        raise Unreadable(otherwise)
+        raise Unreadable(otherwise, "it must be an object with at least one key")
     ignored: list[str] = []
     json = found if path is None else _amended(found, path, ignored)
     return withIgnored(fromJSON(json, asModRest=asModRest), ignored)
@@ -97,7 +116,7 @@ def _amended(json: dict[str, Any], path: str, ignored: list[str]) -> dict[str, A
     """
     parts = _PATH.fullmatch(path)
     if parts is None:
-        raise Unreadable("invalid-path")
+        raise Unreadable("invalid-path", "it must be KIND/TYPE/TO; the kinds are message, presence and iq")
     kind, what, to = parts.groups()
     if kind == "iq" and what in _PAYLOADS:
         json = {"kind": "iq", what: json or True}
@@ -126,7 +145,7 @@ def decodeText(body: bytes, path: str | None, asModRest: bool) -> Mapped:
     ignored: list[str] = []
     json = _amended({}, path, ignored)
     if json["kind"] == "iq":
-        raise Unreadable("invalid-path")
+        raise Unreadable("invalid-path", "a text can't be the payload of an iq")
     json["body" if json["kind"] == "message" else "show"] = text
     return withIgnored(fromJSON(json), ignored)
 

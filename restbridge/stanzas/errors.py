@@ -10,6 +10,7 @@ from http import HTTPStatus
 import attrs
 from twisted.words.xish.domish import Element
 
+from restbridge.stanzas.replies import swapped
 from restbridge.stanzas.xml import NS_CLIENT
 
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -186,12 +187,6 @@ def errorReply(stanza: Element, error: StanzaError) -> Element:
     The answer to C{stanza} that says C{error}: its addresses swapped, its id, without its payload.
     """
     reply = Element((NS_CLIENT, stanza.name), NS_CLIENT)
-    swapped = {
-        "to": stanza.attributes.get("from"),
-        "from": stanza.attributes.get("to"),
-        "id": stanza.attributes.get("id"),
-    }
-    reply.attributes.update({key: value for key, value in swapped.items() if value is not None})
-    reply["type"] = "error"
+    reply.attributes = {**swapped(stanza), "type": "error"}
     reply.addChild(error.toElement())
     return reply

@@ -123,8 +123,8 @@ def decode(
         raise UnknownMediaType(contentType or "none")
     try:
         return decoder(body, path, asModRest)
-    except UnknownKind:
-        raise Unreadable("unknown-kind") from None
+    except UnknownKind as error:
+        raise Unreadable("unknown-kind", str(error)) from None
 
 
 def encode(mediaType: str, answer: Element | Sequence[Element], *, asModRest: bool = False) -> bytes:

@@ -71,8 +71,8 @@ def _payloadQuestion(parameters: Mapping[str, str]) -> Any:
     if "data" in json:
         try:
             json["data"] = msgspec.json.decode(json["data"])
-        except (ValueError, msgspec.DecodeError, RecursionError):
-            raise Unreadable("invalid-json") from None
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            raise Unreadable("invalid-json", f"data: {error}") from None
     return json
 
 

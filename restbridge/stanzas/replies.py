@@ -37,8 +37,14 @@ def resultFor(iq: Element) -> Element:
     The empty result to an IQ (section 8.2.3).
     """
     result = Element((NS_CLIENT, "iq"))
-    result["type"] = "result"
-    result["from"], result["to"] = iq["to"], iq["from"]
-    if iq.hasAttribute("id"):
-        result["id"] = iq["id"]
+    result.attributes = {**swapped(iq), "type": "result"}
     return result
+
+
+def swapped(stanza: Element) -> dict[str, str]:
+    """
+    The addresses and the id of a reply.
+    """
+    given = stanza.attributes
+    reply = {"to": given.get("from"), "from": given.get("to"), "id": given.get("id")}
+    return {key: value for key, value in reply.items() if value is not None}

@@ -4,7 +4,7 @@ L{restbridge.stanzas.xml}: the guards at both ends of the parser.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +110,7 @@ class DocumentTests(SynchronousTestCase):
         """
         Any bytes are an element or refused.
         """
-        with suppress(XMLRefused):
+        with contextlib.suppress(XMLRefused):
             parseDocument(data)
 
     @settings(deadline=None)
