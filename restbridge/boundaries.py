@@ -17,7 +17,8 @@ class Link(Protocol):
     """
     A stream to an XMPP server, or the reason why there is none.
 
-    Stanzas are L{Element}s in the namespace C{jabber:client}, with normalised C{from} and C{to}.
+    Stanzas are L{Element}s in the namespace C{jabber:client}, with an id and a normalised C{from} and
+    C{to}. Without C{to} a stanza is for the account that it comes from (RFC 6120, section 10.3).
     """
 
     def whyDown(self) -> str | None:
@@ -49,6 +50,13 @@ class Link(Protocol):
         cancelling forgets the request.
 
         @param timeout: seconds.
+        """
+
+    async def query(self, iq: Element, timeout: float) -> list[Element]:
+        """
+        Write an archive query (XEP-0313); the messages that it brings, and last the IQ that answers it.
+
+        Fails as C{request} does.
         """
 
 

@@ -19,7 +19,9 @@ from twisted.words.xish.domish import Element
 from restbridge.boundaries import Taker
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, serialize
+from restbridge.xmpp.archive import Archive
 from restbridge.xmpp.confirmations import Confirmations
+from restbridge.xmpp.entity import Entity
 from restbridge.xmpp.exchange import Exchange
 from restbridge.xmpp.inbound import Inbound
 from restbridge.xmpp.stream import Listener, Stream
@@ -56,19 +58,23 @@ class Component(Service):
         domain: str,
         secret: str,
         confirm: bool,
+        entity: Entity,
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
     ) -> None:
         """
+        @param entity: answers the IQs that nobody takes.
         @param confirm: whether L{Component.confirm} waits until the server has taken the stanza.
         """
         self.domain = domain
         self._confirm = confirm
+        self._entity = entity
         self.exchange = Exchange(clock=clock, send=self.send)
+        self.archive = Archive(request=self.exchange.request)
         self.confirmations = Confirmations(domain=domain, clock=clock, send=self.send, abort=self._abort)
         self._awaitingUp: list[Deferred[None]] = []
-        self._takers: list[Taker] = [self.confirmations, self.exchange]
-        inbound = Inbound(takers=self._takers, send=self.send)
+        self._takers: list[Taker] = [self.confirmations, self.exchange, self.archive]
+        inbound = Inbound(takers=self._takers, entity=entity, send=self.send)
         self._stream = Stream(
             endpoint=endpoint,
             factory=componentFactory(domain, secret),
@@ -99,7 +105,7 @@ class Component(Service):
         return self._stream.reason
 
     def send(self, stanza: Element) -> None:
-        self._checkAddresses(stanza)
+        self._address(stanza)
         data = serialize(stanza).encode()
         if len(data) > MAX_SENT:
             raise StanzaTooLarge(len(data), MAX_SENT)
@@ -112,7 +118,15 @@ class Component(Service):
         return succeed(None)
 
     def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        if not iq.hasAttribute("to"):
+            # For the sender's own account, whose server this is.
+            return succeed(self._entity.answer(iq))
         return self.exchange.request(iq, timeout)
+
+    async def query(self, iq: Element, timeout: float) -> list[Element]:
+        if not iq.hasAttribute("to"):
+            return [self._entity.answer(iq)]
+        return await self.archive.collect(iq, timeout)
 
     def startService(self) -> None:
         super().startService()
@@ -122,13 +136,13 @@ class Component(Service):
         super().stopService()
         return self._stream.close()
 
-    def _checkAddresses(self, stanza: Element) -> None:
-        # Either fault ends the stream on ejabberd, the second one on Prosody too.
-        if not stanza.getAttribute("to"):
-            raise XMLRefused("the stanza has no 'to'")
+    def _address(self, stanza: Element) -> None:
+        # Without these a server ends the stream, with all that is in flight.
         sender = stanza.getAttribute("from")
         if not sender or JID.parse(sender).domain != self.domain:
             raise XMLRefused(f"the stanza's 'from' is not an address of {self.domain}")
+        # A message or presence to nobody is for the sender's own account (RFC 6120, section 10.3).
+        stanza.attributes.setdefault("to", JID.parse(sender).bare)
 
     def _explain(self, condition: str, text: str | None) -> str:
         advice = _ADVICE.get(condition)

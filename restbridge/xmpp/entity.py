@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from twisted.words.xish.domish import Element
 
 from restbridge import __version__
+from restbridge.stanzas.errors import StanzaError, errorReply
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import resultFor
 
@@ -26,13 +27,12 @@ class Entity:
     Answers for the component's domain and for the configured accounts; others are not there.
     """
 
-    def __init__(self, *, domain: str, accounts: Iterable[str], send: Callable[[Element], object]) -> None:
+    def __init__(self, *, domain: str, accounts: Iterable[str]) -> None:
         """
         @param accounts: local parts.
         """
         self._domain = domain
         self._accounts = sorted(f"{account}@{domain}" for account in accounts)
-        self._send = send
         self._payloads: dict[tuple[str, str], Callable[[JID], Element | None]] = {
             (NS_PING, "ping"): lambda _: None,
             (NS_VERSION, "query"): _version,
@@ -40,25 +40,24 @@ class Entity:
             (NS_ITEMS, "query"): self._items,
         }
 
-    def take(self, stanza: Element) -> bool:
+    def answer(self, iq: Element) -> Element:
         """
-        Answer an IQ of type get with one of the payloads above.
+        The answer to an IQ of type get or set, be it an error. Without C{to} it asks the account that it
+        comes from (RFC 6120, section 10.3.3).
         """
-        if stanza.name != "iq" or stanza.getAttribute("type") != "get":
-            return False
-        asked = JID.parse(stanza["to"])
-        query = stanza.firstChildElement()
-        if query is None or (asked.bare != self._domain and asked.bare not in self._accounts):
-            return False
+        asked = JID.parse(iq.getAttribute("to") or iq["from"])
+        query = iq.firstChildElement()
+        known = asked.bare == self._domain or asked.bare in self._accounts
+        if iq["type"] != "get" or not known or query is None or query.hasAttribute("node"):
+            return errorReply(iq, StanzaError.of("service-unavailable"))
         payloadFor = self._payloads.get((query.uri, query.name))
-        if payloadFor is None or query.hasAttribute("node"):
-            return False
-        result = resultFor(stanza)
+        if payloadFor is None:
+            return errorReply(iq, StanzaError.of("service-unavailable"))
+        result = resultFor(iq)
         payload = payloadFor(asked)
         if payload is not None:
             result.addChild(payload)
-        self._send(result)
-        return True
+        return result
 
     def _items(self, asked: JID) -> Element:
         query = Element((NS_ITEMS, "query"))

@@ -1,9 +1,10 @@
 """
-Stanzas in: each is offered to the takers in their order; an IQ that nobody takes gets an error.
+Stanzas in: each is offered to the takers in their order; an IQ that nobody takes is the bridge's own
+to answer.
 
 ::
 
-    stream -> addresses normalised -> confirmations, exchange, webhooks, entity -> (nobody) error reply
+    stream -> addresses normalised -> confirmations, exchange, archive, webhooks -> (nobody) entity
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import expectsAnswer, takesReply
 from restbridge.stanzas.xml import OversizedStanza, XMLRefused
+from restbridge.xmpp.entity import Entity
 
 _KINDS = frozenset(("message", "presence", "iq"))
 
@@ -29,11 +31,12 @@ class Inbound:
 
     log = Logger()
 
-    def __init__(self, *, takers: Sequence[Taker], send: Callable[[Element], object]) -> None:
+    def __init__(self, *, takers: Sequence[Taker], entity: Entity, send: Callable[[Element], object]) -> None:
         """
         @param send: writes a stanza; may raise L{LinkDown} or L{XMLRefused}.
         """
         self._takers = takers
+        self._entity = entity
         self._send = send
 
     def received(self, stanza: Element) -> None:
@@ -45,11 +48,15 @@ class Inbound:
         try:
             if any(taker.take(stanza) for taker in self._takers):
                 return
+            if expectsAnswer(stanza):
+                self._reply(self._entity.answer(stanza))
+                return
         except Exception:
             self.log.failure("A stanza of kind {kind} could not be taken", kind=stanza.name)
-            self._refuse(stanza, StanzaError.of("internal-server-error"))
+            if expectsAnswer(stanza):
+                self._reply(errorReply(stanza, StanzaError.of("internal-server-error")))
             return
-        self._refuse(stanza, StanzaError.of("service-unavailable"))
+        self.log.debug("Nobody takes a {kind}", kind=stanza.name)
 
     def oversized(self, oversized: OversizedStanza) -> None:
         """
@@ -57,9 +64,8 @@ class Inbound:
         """
         stanza = oversized.stanza
         self.log.warn("A stanza was refused: {reason}", reason=oversized.reason)
-        if stanza.name in _KINDS and self._normalise(stanza):
-            error = StanzaError.of("policy-violation", oversized.reason)
-            self._refuse(stanza, error, always=True)
+        if stanza.name in _KINDS and takesReply(stanza) and self._normalise(stanza):
+            self._reply(errorReply(stanza, StanzaError.of("policy-violation", oversized.reason)))
 
     def _normalise(self, stanza: Element) -> bool:
         try:
@@ -75,14 +81,8 @@ class Inbound:
             return False
         return True
 
-    def _refuse(self, stanza: Element, error: StanzaError, always: bool = False) -> None:
-        """
-        @param always: answer to messages and presence too, though not to errors and answers.
-        """
-        if not (expectsAnswer(stanza) or (always and takesReply(stanza))):
-            self.log.debug("Nobody takes a {kind}", kind=stanza.name)
-            return
+    def _reply(self, reply: Element) -> None:
         try:
-            self._send(errorReply(stanza, error))
+            self._send(reply)
         except (LinkDown, XMLRefused) as problem:
-            self.log.warn("A refusal could not be sent: {problem}", problem=problem)
+            self.log.warn("A reply could not be sent: {problem}", problem=problem)

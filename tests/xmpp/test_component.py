@@ -16,6 +16,7 @@ from zope.interface import implementer
 from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused
 from restbridge.xmpp.component import MAX_SENT, Component
+from restbridge.xmpp.entity import Entity
 from restbridge.xmpp.stream import HANDSHAKE_TIMEOUT
 from tests.xmpp.fakes import Server, stanza
 
@@ -54,7 +55,12 @@ class ComponentTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.server = Server()
         self.component = Component(
-            domain="bridge.localhost", secret="secret", confirm=True, endpoint=self.server, clock=self.clock
+            domain="bridge.localhost",
+            secret="secret",
+            confirm=True,
+            entity=Entity(domain="bridge.localhost", accounts=("bot",)),
+            endpoint=self.server,
+            clock=self.clock,
         )
         self.logged: list[str] = []
         observer = Observer(self.logged)
@@ -228,7 +234,6 @@ class TrafficTests(ComponentTestCase):
         A stanza that would make a server close the shared stream is refused before a byte is written.
         """
         for xml in (
-            "<message from='bot@bridge.localhost'/>",
             "<message to='bob@localhost'/>",
             "<message to='bob@localhost' from='bob@localhost'/>",
             "<message to='bob@localhost' from='bot@sub.bridge.localhost'/>",
@@ -247,6 +252,28 @@ class TrafficTests(ComponentTestCase):
         message.addElement("body", content="&" * (MAX_SENT // 5))
         self.assertRaises(StanzaTooLarge, self.component.send, message)
         self.assertEqual(self.server.read(), "")
+
+    def test_ownAccount(self) -> None:
+        """
+        What is for nobody is for the sender's own account: an IQ is answered here, a message is sent there.
+        """
+        ping = stanza(PING.replace(" to='localhost'", ""))
+        answer = self.successResultOf(self.component.request(ping, 1))
+        self.assertEqual((answer["type"], answer.getAttribute("from")), ("result", None))
+        self.component.send(stanza("<message from='bot@bridge.localhost/desk'/>"))
+        self.assertEqual(
+            self.server.read(), "<message from='bot@bridge.localhost/desk' to='bot@bridge.localhost'/>"
+        )
+
+    def test_answersForItself(self) -> None:
+        """
+        The bridge answers for its domain and its accounts where nobody else does.
+        """
+        self.server.write(
+            "<iq type='get' from='bob@localhost' to='bot@bridge.localhost' id='7'>"
+            "<ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+        self.assertIn("type='result'", self.server.read())
 
     def test_unclaimedIQ(self) -> None:
         """
