@@ -1,0 +1,196 @@
+"""
+The web server: what is mounted where, and what holds for every request whatever it asks.
+
+::
+
+    bytes -> BridgeRequest (body bounded in memory) -> CORS -> the mount of the first path segment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from string import punctuation
+from time import monotonic
+from urllib.parse import quote, unquote_to_bytes
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.logger import Logger
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+
+from restbridge.config import HTTP
+from restbridge.web.answer import Answer, Refusal, notFound, refusalAnswer, write
+from restbridge.web.cors import allowOrigin, preflight
+from restbridge.web.forwarded import clientAddress
+
+DISCARDED = 8 * 1024 * 1024
+"""Bytes past the limit that are read over, so that a client in the middle of its upload gets its 413."""
+
+_GOODBYE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class BridgeRequest(Request):
+    """
+    A request whose body stays in memory, within the limit.
+
+    Twisted writes larger bodies to a temporary file on the reactor's thread, reads forms into
+    C{args}, and bounds neither (twisted#4898).
+    """
+
+    channel: HTTPChannel
+    content: BytesIO
+    query: bytes
+
+    def __init__(self, channel: HTTPChannel, queued: object = False) -> None:
+        super().__init__(channel, queued)
+        self.site: BridgeSite = channel.site  # type: ignore[attr-defined]
+        self.size = 0
+        self.closed = False
+        self.started = monotonic()
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        limit = self.site.settings.maxBody
+        self.size += len(data)
+        if self.size <= limit:
+            self.content.write(data)
+        elif self.size > limit + DISCARDED and not self.closed:
+            # What the channel has read already still comes here, chunk by chunk.
+            self.closed = True
+            self.channel.write(_GOODBYE)
+            self.channel.loseConnection()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        # Twisted's own runs an e-mail parser over each Content-Type and reads forms into args.
+        self.content.seek(0)
+        self.args: dict[bytes, list[bytes]] = {}
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, self.query = path.partition(b"?")
+        self.process()
+
+    def process(self) -> None:
+        allowOrigin(self, self.site.settings.corsOrigins)
+        answer = preflight(self, self.site.settings.corsOrigins) or self._refused()
+        if answer is None:
+            super().process()
+            return
+        self.write(write(self, answer))
+        self.finish()
+
+    def _refused(self) -> Answer | None:
+        limit = self.site.settings.maxBody
+        if self.size > limit:
+            sizes = {"size": self.size, "limit": limit}
+            refusal = Refusal(413, "modify", "resource-constraint", "Payload too large", sizes)
+        elif not _isText(unquote_to_bytes(self.path)):
+            refusal = Refusal(400, "modify", "bad-request", "the path is not UTF-8")
+        else:
+            return None
+        return refusalAnswer(refusal, self.accept)
+
+    @property
+    def accept(self) -> str:
+        """
+        The Accept headers as one, or an empty text.
+        """
+        return b",".join(self.requestHeaders.getRawHeaders(b"accept", [])).decode("latin-1")
+
+    def getRequestHostname(self) -> bytes:
+        """
+        No route depends on the Host header, which Klein would fail over when it is no host name.
+        """
+        return b"localhost"
+
+
+def _isText(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(data: bytes) -> str:
+    """
+    Bytes from a stranger in a line of a log: percent-encoded where they are not printable ASCII.
+    """
+    return quote(data, safe=punctuation)
+
+
+class BridgeSite(Site):
+    """
+    Dispatches by the first segment of the path and leaves the whole path to what is mounted there.
+    """
+
+    log_ = Logger()
+    displayTracebacks = False
+    noisy = False
+
+    def __init__(self, *, settings: HTTP, mounts: Mapping[bytes, IResource]) -> None:
+        """
+        @param mounts: by the first segment of the path.
+        """
+        self._nothing = NotFound()
+        super().__init__(self._nothing, requestFactory=BridgeRequest)
+        self.settings = settings
+        self._mounts = mounts
+
+    def getResourceFor(self, request: BridgeRequest) -> IResource:
+        return self._mounts.get(request.path[1:].partition(b"/")[0], self._nothing)
+
+    def startFactory(self) -> None:
+        """
+        Twisted would open a log file of its own.
+        """
+
+    def stopFactory(self) -> None:
+        pass
+
+    def log(self, request: BridgeRequest) -> None:  # type: ignore[override]  # no other is made here
+        """
+        One line a request; the query stays out of it, since people put secrets there.
+        """
+        peer = request.getClientAddress()
+        host = peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "-"
+        self.log_.info(
+            "{client} {method} {path} {status} {size} {milliseconds:.1f}ms",
+            client=clientAddress(host, request.requestHeaders, self.settings.trustedProxies),
+            method=_shown(request.method),
+            path=_shown(request.path),
+            status=request.code,
+            size=request.sentLength,
+            milliseconds=(monotonic() - request.started) * 1000,
+        )
+
+
+class NotFound(Resource):
+    """
+    Where nothing is mounted.
+    """
+
+    isLeaf = True
+
+    def render(self, request: BridgeRequest) -> bytes:
+        refusal = notFound(request.method.decode("latin-1"), request.path.decode("latin-1"))
+        return write(request, refusalAnswer(refusal, request.accept))
+
+
+class Health(NotFound):
+    """
+    C{/healthz} and C{/readyz}: 200, or 503 with the reason.
+    """
+
+    def __init__(self, whyDown: Callable[[], str | None]) -> None:
+        super().__init__()
+        self._whyDown = whyDown
+
+    def render(self, request: BridgeRequest) -> bytes:
+        if request.method not in (b"GET", b"HEAD"):
+            return super().render(request)
+        reason = self._whyDown()
+        status, text = (200, "ok") if reason is None else (503, reason)
+        return write(request, Answer(status, f"{text}\n".encode(), "text/plain; charset=utf-8"))

@@ -1,0 +1,225 @@
+"""
+L{restbridge.web.site}: bytes in, bytes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_network
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from restbridge.config import HTTP
+from restbridge.web import site as siteModule
+from restbridge.web.site import BridgeRequest, BridgeSite, Health
+from tests.web.client import Client, LoggingTestCase
+
+LIMIT = 20
+JSON = {"Accept": "application/json"}
+
+
+class Mirror(Resource):
+    """
+    Answers with the body, now or when told.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = False
+        self.waiting: list[Callable[[], None]] = []
+
+    def render(self, request: BridgeRequest) -> bytes | int:
+        body = request.content.read()
+        if not self.waits:
+            return body
+
+        def answer() -> None:
+            request.write(body)
+            request.finish()
+
+        self.waiting.append(answer)
+        return NOT_DONE_YET
+
+
+class SiteTests(LoggingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.reason: str | None = None
+        self.mirror = Mirror()
+        settings = HTTP(maxBody=LIMIT, trustedProxies=(ip_network("127.0.0.0/8"),))
+        mounts = {b"readyz": Health(lambda: self.reason), b"mirror": self.mirror}
+        self.site = BridgeSite(settings=settings, mounts=mounts)
+        self.client = Client(self.site)
+
+    def test_body(self) -> None:
+        """
+        A body up to the limit arrives whole.
+        """
+        for size in (0, 1, LIMIT):
+            reply = self.client.request("POST", "/mirror", body=b"x" * size)
+            self.assertEqual((reply.status, reply.body), (200, b"x" * size))
+
+    def test_noBody(self) -> None:
+        """
+        A request needs none.
+        """
+        self.assertEqual(self.client.request("GET", "/mirror").body, b"")
+
+    def test_form(self) -> None:
+        """
+        The body of a form, or what claims to be one, is left unread.
+        """
+        for mediaType in ("application/x-www-form-urlencoded", "multipart/form-data", "\xff;\xff=\xff"):
+            reply = self.client.request("POST", "/mirror", {"Content-Type": mediaType}, b"a=b")
+            self.assertEqual(reply.body, b"a=b")
+
+    def test_chunked(self) -> None:
+        """
+        A chunked body arrives whole, however it was cut.
+        """
+        data = b"POST /mirror HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+        for byte in data:
+            self.client.send(bytes([byte]))
+        self.assertEqual(self.client.read("POST")[0].body, b"abcde")
+
+    def test_tooLarge(self) -> None:
+        """
+        Past the limit the answer says so, and by how much; the connection goes on.
+        """
+        reply = self.client.request("POST", "/mirror", JSON, b"x" * (LIMIT + 1))
+        self.assertEqual(reply.status, 413)
+        self.assertEqual(reply.json["error"]["condition"], "resource-constraint")
+        self.assertEqual(reply.json["error"]["context"], {"size": LIMIT + 1, "limit": LIMIT})
+        self.assertEqual(self.client.request("POST", "/mirror", body=b"x").body, b"x")
+
+    def test_tooLargeInChunks(self) -> None:
+        """
+        A chunked body is measured as it comes.
+        """
+        self.client.send(b"POST /mirror HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(LIMIT + 1):
+            self.client.send(b"1\r\nx\r\n")
+        self.client.send(b"0\r\n\r\n")
+        self.assertEqual(self.client.read("POST")[0].status, 413)
+
+    def test_farTooLarge(self) -> None:
+        """
+        A client that never ends gets its 413 once, and the connection is closed.
+        """
+        self.patch(siteModule, "DISCARDED", 10)
+        self.client.send(b"POST /mirror HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.client.send(b"1\r\nx\r\n" * (LIMIT + 50))
+        self.assertEqual(self.client.read("POST")[0].status, 413)
+        self.assertTrue(self.client.closed)
+        self.client.leave()
+
+    def test_leftMidway(self) -> None:
+        """
+        A client may leave in the middle of its body.
+        """
+        self.client.send(b"POST /mirror HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+        self.client.leave()
+
+    def test_pipelined(self) -> None:
+        """
+        Requests sent without waiting are answered in their order.
+        """
+        self.mirror.waits = True
+        requests = b"".join(
+            b"POST /mirror HTTP/1.1\r\nContent-Length: 1\r\n\r\n%d" % number for number in range(2)
+        )
+        self.client.send(requests)
+        self.assertEqual(len(self.mirror.waiting), 1)
+        self.mirror.waiting.pop()()
+        self.mirror.waiting.pop()()
+        self.assertEqual([reply.body for reply in self.client.read("POST", "POST")], [b"0", b"1"])
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing is mounted there is a 404, in the form that the caller reads.
+        """
+        for path in ("/", "//", "//readyz", "/nope", "/READYZ", "/%72eadyz", "/readyz%2F", "*/readyz", "/.."):
+            reply = self.client.request("GET", path, JSON)
+            self.assertEqual((reply.status, reply.json["error"]["condition"]), (404, "item-not-found"))
+
+    def test_illegalPath(self) -> None:
+        """
+        A path that XML has no characters for is answered in XML all the same.
+        """
+        for path in ("/%01", "/\x01", "/\x0b\x7f"):
+            self.client.send(f"GET {path} HTTP/1.1\r\nAccept: application/xmpp+xml\r\n\r\n".encode())
+            self.assertIn(self.client.transport.value().split()[1], (b"400", b"404"))
+            self.client = Client(self.site)
+
+    def test_notUTF8(self) -> None:
+        """
+        A path that isn't UTF-8, percent-encoded or not, is the caller's mistake.
+        """
+        self.assertEqual(self.client.request("GET", "/mirror/%ff", JSON).status, 400)
+        self.client.send(b"GET /mirror/\xff HTTP/1.1\r\n\r\n")
+        self.assertTrue(self.client.transport.value().startswith(b"HTTP/1.1 400"))
+
+    def test_head(self) -> None:
+        """
+        HEAD gets the headers of GET, without a body.
+        """
+        get, head = self.client.request("GET", "/readyz"), self.client.request("HEAD", "/readyz")
+        self.assertEqual((head.status, head.body), (200, b""))
+        self.assertEqual(head.headers["Content-Length"], get.headers["Content-Length"])
+        self.assertEqual(self.client.request("HEAD", "/nope").status, 404)
+
+    def test_health(self) -> None:
+        """
+        Health is said in words.
+        """
+        reply = self.client.request("GET", "/readyz")
+        self.assertEqual((reply.status, reply.body), (200, b"ok\n"))
+        self.reason = "the stream was lost: ü"
+        reply = self.client.request("GET", "/readyz")
+        self.assertEqual((reply.status, reply.body.decode()), (503, "the stream was lost: ü\n"))
+
+    def test_healthIsRead(self) -> None:
+        """
+        Health can't be written to; the answer is that of every other path.
+        """
+        for method in ("POST", "DELETE", "BREW"):
+            reply = self.client.request(method, "/readyz?%ff", JSON)
+            self.assertEqual((reply.status, reply.json["error"]["condition"]), (404, "item-not-found"))
+
+    def test_log(self) -> None:
+        """
+        A request is one line in the log: who, what, how it ended. The query isn't in it.
+        """
+        self.client.request("POST", "/mirror/a?password=hunter2", body=b"abc")
+        (line,) = self.logged
+        self.assertRegex(line, r"\A192\.0\.2\.7 POST /mirror/a 200 3 \d+\.\dms\Z")
+
+    def test_logHostile(self) -> None:
+        """
+        No path breaks a line of the log or writes one of its own.
+        """
+        for path in (b"/\r192.0.2.1", b"/\x1b[2J", b"/\xc2\x85x", b"/\xe2\x80\xa8x", b"/%0d%0aGET", b"/{x}"):
+            client = Client(self.site)
+            client.send(b"GET " + path + b" HTTP/1.1\r\n\r\n")
+        for line in self.logged:
+            self.assertTrue(line.isascii() and line.isprintable(), line)
+
+    def test_logForwarded(self) -> None:
+        """
+        Behind a trusted proxy the log names the client; garbage in the header doesn't hinder the answer.
+        """
+        client = Client(self.site, peer="127.0.0.1")
+        for value in (b"192.0.2.99", b"\xff\xfe", b"192.0.2.1\r\n x"):
+            client.send(b"GET /readyz HTTP/1.1\r\nX-Forwarded-For: " + value + b"\r\n\r\n")
+            self.assertEqual(client.read("GET")[0].status, 200)
+        self.assertTrue(self.logged[0].startswith("192.0.2.99 GET /readyz 200"))
+
+    def test_accept(self) -> None:
+        """
+        Several Accept headers are one list (RFC 9110, section 5.3).
+        """
+        self.client.send(b"GET /nope HTTP/1.1\r\nAccept: application/json\r\nAccept: */*\r\n\r\n")
+        self.assertEqual(self.client.read("GET")[0].type, "application/json")
