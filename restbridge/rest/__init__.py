@@ -1,0 +1,7 @@
+"""
+mod_rest's API, to the letter: HTTP -> stanza -> HTTP.
+
+::
+
+    Call -> media.decode -> address -> deliver -> media.encode -> Answer
+"""
