@@ -1,0 +1,7 @@
+"""
+Stanzas to callbacks, and their answers back.
+
+::
+
+    stanza -> filter -> encode -> post -> reply -> stanza
+"""

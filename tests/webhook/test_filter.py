@@ -1,0 +1,116 @@
+"""
+L{restbridge.webhook.filter}
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from restbridge.config import Callback, Glob
+from restbridge.stanzas.jid import JID
+from restbridge.webhook.filter import event, expand, fits, stanzaVariables
+from tests.webhook.fakes import DOMAIN, stanza
+
+URL = "https://app.example.com/xmpp"
+ADDRESSES = (DOMAIN, f"bot@{DOMAIN}", f"bot@{DOMAIN}/desk", f"{DOMAIN}/desk")
+
+
+class FitsTests(SynchronousTestCase):
+    def fitting(self, callback: Callback, *addresses: str, kind: str = "message") -> list[str]:
+        return [to for to in addresses if fits(callback, stanza(f"<{kind} to='{to}' from='a@b'/>"))]
+
+    def test_everything(self) -> None:
+        """
+        By default a callback takes every stanza to every address.
+        """
+        for kind in ("message", "presence", "iq"):
+            self.assertEqual(self.fitting(Callback(url=URL), *ADDRESSES, kind=kind), list(ADDRESSES))
+
+    def test_kinds(self) -> None:
+        """
+        C{stanzas} limits the kinds.
+        """
+        callback = Callback(url=URL, stanzas=frozenset(["presence", "iq"]))
+        self.assertEqual(self.fitting(callback, DOMAIN), [])
+        self.assertEqual(self.fitting(callback, DOMAIN, kind="iq"), [DOMAIN])
+
+    def test_events(self) -> None:
+        """
+        C{events} limits the forms of the address, in mod_rest's words.
+        """
+        for events, expected in (
+            (["host"], [DOMAIN]),
+            (["bare"], [f"bot@{DOMAIN}"]),
+            (["full"], [f"bot@{DOMAIN}/desk", f"{DOMAIN}/desk"]),
+        ):
+            self.assertEqual(self.fitting(Callback(url=URL, events=frozenset(events)), *ADDRESSES), expected)
+
+    def test_event(self) -> None:
+        """
+        The form of an address is known by its parts.
+        """
+        events = [event(JID.parse(address)) for address in ADDRESSES]
+        self.assertEqual(events, ["host", "bare", "full", "full"])
+
+    def test_globs(self) -> None:
+        """
+        C{to} limits the addresses; the resource doesn't count, nor does the case of a pattern.
+        """
+        callback = Callback(url=URL, to=(Glob(f"B?t@{DOMAIN}"), Glob("support-*")))
+        found = self.fitting(callback, *ADDRESSES, f"support-1@{DOMAIN}", f"boot@{DOMAIN}")
+        self.assertEqual(found, [f"bot@{DOMAIN}", f"bot@{DOMAIN}/desk", f"support-1@{DOMAIN}"])
+
+
+class ExpandTests(SynchronousTestCase):
+    def test_modRest(self) -> None:
+        """
+        A URL is filled in as mod_rest fills it in: all but unreserved characters are encoded, in lower case.
+        """
+        variables = stanzaVariables(
+            stanza(f"<message type='chat' to='bot@{DOMAIN}' from='alice@localhost/rec'/>")
+        )
+        url = expand("http://h/t/{kind}/{type}?to={to}&from={from}", variables)
+        self.assertEqual(url, f"http://h/t/message/chat?to=bot%40{DOMAIN}&from=alice%40localhost%2frec")
+
+    def test_types(self) -> None:
+        """
+        Where a stanza has no type, the one that it stands for (RFC 6121, sections 4.7.1 and 5.2.2).
+        """
+        for kind, type_ in (("message", "normal"), ("presence", "available"), ("iq", "")):
+            found = stanzaVariables(stanza(f"<{kind} to='{DOMAIN}' from='a@b'/>"))
+            self.assertEqual(found["type"], type_)
+
+    def test_others(self) -> None:
+        """
+        Braces around anything else stay as they are, and what is filled in isn't expanded again.
+        """
+        variables = {"kind": "message", "type": "{to}", "to": "x", "from": "y"}
+        self.assertEqual(expand("http://h/{type}/{id}/{}", variables), "http://h/%7bto%7d/{id}/{}")
+
+    def test_dots(self) -> None:
+        """
+        A stanza can't lead one folder up, not even from an invalid type.
+        """
+        for type_ in (".", ".."):
+            variables = {"kind": "message", "type": type_, "to": "x", "from": "y"}
+            self.assertEqual(expand("http://h/a/{type}/b", variables), "http://h/a//b")
+
+    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    def test_staysInPlace(self, text: str) -> None:
+        """
+        Whatever is filled in, it stays one segment of the path and one parameter of the query.
+        """
+        variables = dict.fromkeys(("kind", "type", "to", "from"), text)
+        url = expand("https://h/a/{from}/b?c={to}&d=e", variables)
+        parts = urlsplit(url)
+        self.assertTrue(url.isascii() and url.isprintable() and " " not in url)
+        self.assertEqual((parts.netloc, parts.fragment), ("h", ""))
+        start, folder, segment, end = parts.path.split("/")
+        self.assertEqual((start, folder, end), ("", "a", "b"))
+        kept = text if text.strip(".") else ""
+        self.assertEqual(unquote(segment), kept)
+        self.assertEqual(parse_qsl(parts.query, keep_blank_values=True), [("c", kept), ("d", "e")])

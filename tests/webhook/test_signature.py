@@ -1,0 +1,47 @@
+"""
+L{restbridge.webhook.signature}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
+from twisted.trial.unittest import SynchronousTestCase
+
+from restbridge.webhook.signature import signatureHeaders
+
+KEYS = st.binary(min_size=24, max_size=64).map(lambda key: f"whsec_{b64encode(key).decode()}")
+
+
+class SignatureTests(SynchronousTestCase):
+    @given(KEYS, st.dictionaries(st.text(st.characters(codec="utf-8")), st.integers()))
+    def test_verified(self, secret: str, document: dict[str, int]) -> None:
+        """
+        The reference implementation of Standard Webhooks takes the signature, and none of another body.
+        """
+        body = json.dumps(document).encode()
+        headers = signatureHeaders(secret, "msg_1", int(time.time()), body)
+        self.assertEqual(Webhook(secret).verify(body, headers), document)
+        with self.assertRaises(WebhookVerificationError):
+            Webhook(secret).verify(body + b" ", headers)
+
+    def test_example(self) -> None:
+        """
+        The signature is that of the specification's example.
+        """
+        secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        body = b'{"test": 2432232314}'
+        headers = signatureHeaders(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+        self.assertEqual(
+            headers,
+            {
+                "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                "webhook-timestamp": "1614265330",
+                "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            },
+        )
