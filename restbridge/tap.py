@@ -1,0 +1,178 @@
+"""
+The whole program, wired on one screen: C{twistd -n restbridge}.
+
+::
+
+    HTTP -> site -> guard -> rest     -> component -> the XMPP server
+                             webhooks <- component <-
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.usage import Options as UsageOptions
+from twisted.web.resource import IResource
+
+from restbridge.boundaries import Taker
+from restbridge.config import Configuration, ConfigurationRefused, find, load
+from restbridge.demo import Demo
+from restbridge.parts import Parts
+from restbridge.rest.api import RestAPI
+from restbridge.web.credentials import Credentials
+from restbridge.web.guard import Guard
+from restbridge.web.site import BridgeSite, Health
+from restbridge.webhook.callbacks import Callbacks
+from restbridge.webhook.post import Poster
+from restbridge.webhook.receiver import Receiver
+from restbridge.xmpp.component import Component
+from restbridge.xmpp.entity import Entity
+
+log = Logger()
+
+
+class Options(UsageOptions):
+    """
+    What C{twistd restbridge} takes.
+    """
+
+    synopsis = "[options]"
+    optParameters: ClassVar = [["config", "c", None, "The configuration, a TOML file."]]
+    optFlags: ClassVar = [
+        ["demo", None, "Serve an embedded XMPP server on 127.0.0.1; nothing else is needed."]
+    ]
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration, while a fault in it can still be said without a traceback.
+        """
+        if self["demo"]:
+            if self.parent is not None:
+                # The demo leaves nothing behind.
+                self.parent["pidfile"] = ""
+            return
+        try:
+            path = Path(self["config"]) if self["config"] else find(os.environ, Path.cwd())
+            self["configuration"] = load(path, os.environ)
+        except ConfigurationRefused as refused:
+            sys.exit(str(refused))
+
+
+def makeService(options: Mapping[str, Any]) -> IService:
+    """
+    The service that C{twistd} runs.
+    """
+    from twisted.internet import reactor
+
+    if options["demo"]:
+        return Demo(reactor=reactor, assemble=assemble, show=_show)
+    return bridge(options["configuration"], reactor)
+
+
+def _show(text: str) -> None:
+    # Past twistd's log, which takes over sys.stdout and would put a time before each line.
+    if sys.__stdout__ is not None:
+        print(text, file=sys.__stdout__, flush=True)
+
+
+def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker] = ()) -> Parts:
+    """
+    Build the parts of a bridge; nothing is started.
+
+    @param takers: who is offered, before all others, what comes in.
+    """
+    mounts: dict[bytes, IResource] = {b"healthz": Health(lambda: None)}
+    settings = configuration.component
+    if settings is None:
+        mounts[b"readyz"] = Health(lambda: None)
+        return Parts(site=BridgeSite(settings=configuration.http, mounts=mounts), services=())
+
+    component = Component(
+        entity=Entity(domain=settings.domain, accounts=configuration.accounts),
+        domain=settings.domain,
+        secret=settings.secret.reveal(),
+        confirm=settings.confirm,
+        endpoint=clientFromString(reactor, settings.connect),
+        clock=reactor,
+    )
+    mounts[b"readyz"] = Health(component.whyDown)
+
+    poster = Poster(reactor=reactor)
+    receivers = [
+        Receiver(settings=callback, domain=settings.domain, caller=poster, clock=reactor)
+        for callback in configuration.callbacks
+    ]
+    callbacks = Callbacks(receivers=receivers, send=component.send)
+    component.offerTo([*takers, callbacks])
+
+    credentials = Credentials(
+        accounts=configuration.accounts.values(),
+        threads=lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
+    )
+    guard = Guard(domain=settings.domain, credentials=credentials)
+    api = RestAPI(guard=guard, link=component, settings=configuration.rest)
+    mounts[b"rest"] = api.app.resource()
+
+    return Parts(
+        site=BridgeSite(settings=configuration.http, mounts=mounts),
+        services=(component, Webhooks(callbacks, poster)),
+    )
+
+
+def bridge(configuration: Configuration, reactor: Any) -> IService:
+    """
+    A bridge that listens where it is configured to.
+    """
+    parts = assemble(configuration, reactor)
+    whole = MultiService()
+    for service in parts.services:
+        service.setServiceParent(whole)
+    for description in configuration.http.listen:
+        listener = StreamServerEndpointService(serverFromString(reactor, description), parts.site)
+        # Twisted's strports does the same, for the global reactor: a port in use ends the start.
+        listener._raiseSynchronously = True
+        listener.setServiceParent(whole)
+    _sayWhatIsMissing(configuration)
+    return whole
+
+
+@attrs.define(slots=False)
+class Webhooks(Service):
+    """
+    Probes the receivers at the start and closes the connections to them at the end.
+    """
+
+    callbacks: Callbacks
+    poster: Poster
+
+    def startService(self) -> None:
+        super().startService()
+        self.callbacks.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self.poster.close()
+
+
+def _sayWhatIsMissing(configuration: Configuration) -> None:
+    """
+    What may be configured already, and has no effect in this version.
+    """
+    if configuration.metrics is not None:
+        log.warn("[metrics] has no effect in this version")
+    if configuration.users:
+        log.warn("[users] has no effect in this version: only accounts may use the API")
+    for number, callback in enumerate(configuration.callbacks):
+        if callback.delivery == "durable":
+            log.warn("callbacks[{number}]: this version makes each call once, as for 'direct'", number=number)
