@@ -1,0 +1,201 @@
+"""
+A throw-away ejabberd, as Debian packages it.
+
+Started through C{erl}, not through C{ejabberdctl}: that one changes to the user C{ejabberd}, starts an
+C{epmd} for the whole machine that stays behind, and leaves the virtual machine running when it is killed
+itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import shutil
+from pathlib import Path
+
+from tests.live.process import LOOPBACK, Process, freePorts
+from tests.live.servers import (
+    ACCOUNTS,
+    COMPONENTS,
+    HOST,
+    ROOMS,
+    SECRET,
+    Server,
+    ServerMissing,
+    passwordOf,
+    writeCertificate,
+)
+
+# One listener for each component: a listener with several hosts routes all of them to whoever attaches.
+# s2s_access none, or each stanza to an absent domain costs a DNS look-up.
+CONFIGURATION = """
+loglevel: warning
+log_rotate_count: 0
+hosts: ["{host}"]
+certfiles: ["{certificate}"]
+s2s_access: none
+auth_method: [internal]
+auth_password_format: plain
+disable_sasl_mechanisms: ["X-OAUTH2"]
+shaper_rules:
+  max_user_sessions: 1000
+  max_user_offline_messages: 10000
+listen:
+  - {{port: {c2sPort}, ip: "{loopback}", module: ejabberd_c2s, access: all, shaper: none, starttls: false}}
+  - {{port: {tlsPort}, ip: "{loopback}", module: ejabberd_c2s, access: all, shaper: none,
+      starttls_required: true}}
+  - {{port: {httpPort}, ip: "{loopback}", module: ejabberd_http, request_handlers: {{/api: mod_http_api}}}}
+{components}
+acl:
+  loopback: {{ip: 127.0.0.0/8}}
+access_rules:
+  everyone: {{allow: all}}
+api_permissions:
+  "accounts": {{from: [mod_http_api], who: {{ip: 127.0.0.0/8}}, what: [register]}}
+modules:
+  mod_admin_extra: {{}}
+  mod_adhoc: {{}}
+  mod_caps: {{}}
+  mod_carboncopy: {{}}
+  mod_disco: {{}}
+  mod_http_api: {{}}
+  mod_last: {{}}
+  mod_mam: {{default: always, assume_mam_usage: true}}
+  mod_muc:
+    host: {rooms}
+    access: everyone
+    access_create: everyone
+    access_persistent: everyone
+    access_mam: everyone
+    default_room_options: {{mam: true}}
+  mod_muc_admin: {{}}
+  mod_offline: {{access_max_user_messages: max_user_offline_messages}}
+  mod_ping: {{}}
+  mod_pubsub: {{plugins: [flat, pep]}}
+  mod_roster: {{}}
+  mod_stream_mgmt: {{}}
+  mod_time: {{}}
+  mod_version: {{}}
+"""
+
+COMPONENT = (
+    '  - {{port: {port}, ip: "{loopback}", module: ejabberd_service, access: all, shaper: none,'
+    ' hosts: {{"{domain}": {{password: "{secret}"}}}}}}\n'
+)
+
+RESOLVER = '{file, hosts, "/etc/hosts"}.\n{lookup, ["file", "native"]}.\n'
+
+
+def _libraries() -> Path:
+    """
+    The folder that holds ejabberd and the Erlang libraries it needs.
+    """
+    for found in sorted(Path("/usr/lib").glob("*/ejabberd-*/ebin/ejabberd.app")):
+        return found.parents[2]
+    raise ServerMissing("ejabberd", "ejabberd below /usr/lib/<architecture>")
+
+
+class Ejabberd(Server):
+    """
+    ejabberd in a virtual machine of its own: node name, cookie, spool; no C{epmd}.
+    """
+
+    name = "ejabberd"
+    refusesSecondComponent = False
+
+    def __init__(self) -> None:
+        program = shutil.which("erl")
+        if program is None:
+            raise ServerMissing("ejabberd", "the program erl")
+        libraries = _libraries()
+        super().__init__()
+        self._httpPort, distributionPort, *ports = freePorts(2 + len(COMPONENTS))
+        self._ports = dict(zip(COMPONENTS, ports, strict=True))
+        writeCertificate(self.certificate)
+        self._joinKeyAndCertificate()
+        for name in ("spool", "home"):
+            (self.folder / name).mkdir()
+        (self.folder / "ejabberd.yml").write_text(self._configuration())
+        (self.folder / "inetrc").write_text(RESOLVER)
+        self.process = Process(
+            [program, *self._arguments(distributionPort)], self.folder, self._environment(libraries)
+        )
+
+    def componentPort(self, domain: str) -> int:
+        """
+        The port of this component's listener.
+        """
+        return self._ports[domain]
+
+    def _joinKeyAndCertificate(self) -> None:
+        """
+        ejabberd wants both in one file.
+        """
+        both = self.certificate.read_bytes() + self.certificate.with_suffix(".key").read_bytes()
+        (self.folder / "both.pem").write_bytes(both)
+
+    def _configuration(self) -> str:
+        """
+        The whole configuration.
+        """
+        components = "".join(
+            COMPONENT.format(port=port, loopback=LOOPBACK, domain=domain, secret=SECRET)
+            for domain, port in self._ports.items()
+        )
+        return CONFIGURATION.format(
+            host=HOST,
+            rooms=ROOMS,
+            loopback=LOOPBACK,
+            certificate=self.folder / "both.pem",
+            c2sPort=self.c2sPort,
+            tlsPort=self.tlsPort,
+            httpPort=self._httpPort,
+            components=components.rstrip(),
+        )
+
+    def _arguments(self, distributionPort: int) -> list[str]:
+        """
+        What C{erl} is told. With a fixed distribution port nobody asks an C{epmd}.
+        """
+        return [
+            *("-noinput", "-name", f"restbridge{distributionPort}@{LOOPBACK}"),
+            *("-setcookie", secrets.token_hex(16), "-start_epmd", "false"),
+            *("-erl_epmd_port", str(distributionPort)),
+            *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
+            *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"),
+            *("-mnesia", "dir", f'"{self.folder / "spool"}"', "-s", "ejabberd"),
+        ]
+
+    def _environment(self, libraries: Path) -> dict[str, str]:
+        """
+        Where everything lies; the folder C{home} keeps the user's own Erlang cookie out of it.
+        """
+        return {
+            "HOME": str(self.folder / "home"),
+            "ERL_LIBS": str(libraries),
+            "ERL_INETRC": str(self.folder / "inetrc"),
+            "ERL_CRASH_DUMP": str(self.folder / "erl_crash.dump"),
+            "ERL_CRASH_DUMP_BYTES": "0",
+            "EJABBERD_CONFIG_PATH": str(self.folder / "ejabberd.yml"),
+            "EJABBERD_LOG_PATH": str(self.folder / "ejabberd.log"),
+            "EJABBERD_PID_PATH": str(self.folder / "ejabberd.pid"),
+        }
+
+    def _createAccounts(self) -> None:
+        """
+        Ask for the accounts over ejabberd's own HTTP API; 409 says that one exists already.
+        """
+        connection = http.client.HTTPConnection(LOOPBACK, self._httpPort, timeout=10)
+        try:
+            for account in ACCOUNTS:
+                asked = {"user": account, "host": HOST, "password": passwordOf(account)}
+                connection.request(
+                    "POST", "/api/register", json.dumps(asked), {"Content-Type": "application/json"}
+                )
+                answer = connection.getresponse()
+                said = answer.read()
+                if answer.status not in (200, 409):
+                    raise AssertionError(f"ejabberd did not register {account}: {answer.status} {said!r}")
+        finally:
+            connection.close()
