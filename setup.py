@@ -19,6 +19,8 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
+    # Said out loud, it lets an editable install put this folder on the path, where Twisted finds the drop-in.
+    package_dir={"": "."},
     # twisted.plugins is Twisted's to initialise: the drop-in goes beside its own, without an __init__.
     packages=[*find_packages(include=["restbridge", "restbridge.*"]), "twisted.plugins"],
     package_data={"restbridge": ["py.typed"]},

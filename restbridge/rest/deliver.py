@@ -42,7 +42,8 @@ async def deliver(stanza: Element, link: Link, settings: Rest, timeout: str | No
         seconds = _seconds(timeout, settings)
         if isArchiveQuery(stanza):
             found = await link.query(stanza, seconds)
-            return found if len(found) > 1 else found[0]
+            # Even an empty archive answers in the form of a full one; an error comes by itself.
+            return found[-1] if found[-1].getAttribute("type") == "error" else found
         return await link.request(stanza, seconds)
     except LinkDown as down:
         raise unavailable(str(down)) from None

@@ -207,6 +207,22 @@ class SiteTests(LoggingTestCase):
         for line in self.logged:
             self.assertTrue(line.isascii() and line.isprintable(), line)
 
+    def test_logUnchecked(self) -> None:
+        """
+        Nor does one that came in past the checks of HTTP/1.1, as HTTP/2 might bring it.
+        """
+
+        class Passing(BridgeRequest):
+            def process(self) -> None:
+                self.method, self.path = b"GET\x1b", b"/\r\nGET /\xe2\x80\xa8\x85"
+                super().process()
+
+        self.patch(self.site, "requestFactory", Passing)
+        self.client = Client(self.site)
+        self.client.begin("GET", "/")
+        (line,) = self.logged
+        self.assertIn("GET%1B /%0D%0AGET%20/%E2%80%A8%85 400", line)
+
     def test_logForwarded(self) -> None:
         """
         Behind a trusted proxy the log names the client; garbage in the header doesn't hinder the answer.
