@@ -120,7 +120,8 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         accounts=configuration.accounts.values(),
         threads=lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
     )
-    guard = Guard(domain=settings.domain, credentials=credentials)
+    secret = settings.secret.reveal() if settings.basicAuth else None
+    guard = Guard(domain=settings.domain, credentials=credentials, secret=secret)
     api = RestAPI(guard=guard, link=component, settings=configuration.rest)
     mounts[b"rest"] = api.app.resource()
 

@@ -110,7 +110,7 @@ def _whole(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
 
 COMPONENT = Table(
     Component,
-    {"domain": domain, "secret": anySecret, "connect": clientEndpoint, "confirm": flag},
+    {"domain": domain, "secret": anySecret, "connect": clientEndpoint, "confirm": flag, "basic_auth": flag},
 )
 
 WEB = Table(

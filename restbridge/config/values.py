@@ -71,12 +71,14 @@ class Component:
 
     @ivar connect: a client endpoint string.
     @ivar confirm: whether a 202 waits until the server has taken the stanza.
+    @ivar basicAuth: whether the domain and the secret open the API by HTTP Basic, as mod_rest has it.
     """
 
     domain: str
     secret: Secret
     connect: str = "tcp:127.0.0.1:5347"
     confirm: bool = True
+    basicAuth: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -8,13 +8,14 @@ import binascii
 from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from hmac import compare_digest
 from typing import Any, Protocol
 
 import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from restbridge.config import Account
+from restbridge.config import Account, Glob
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.web.answer import Answer, Refusal, write
 from restbridge.web.credentials import Credentials
@@ -51,9 +52,16 @@ class Guard:
     Lets in the accounts of one component.
     """
 
-    def __init__(self, *, domain: str, credentials: Credentials) -> None:
+    def __init__(self, *, domain: str, credentials: Credentials, secret: str | None = None) -> None:
+        """
+        @param secret: with the domain as its user name it lets in whoever holds the component's secret,
+            as the domain itself; L{None} for nobody.
+        """
         self._domain = domain
         self._credentials = credentials
+        self._secret = secret
+        # Speaks for every address of the component.
+        self._component = Account(name=domain, sendAs=(Glob("*"),))
 
     async def principal(self, authorization: str | None) -> Principal:
         """
@@ -71,7 +79,8 @@ class Guard:
             account = self._credentials.byToken(value.strip())
         if account is None:
             raise Refusal(403, "auth", "not-authorized", "Credentials not accepted")
-        return Principal(account=account, address=JID(account.name, self._domain, None))
+        local = None if account is self._component else account.name
+        return Principal(account=account, address=JID(local, self._domain, None))
 
     async def _basic(self, value: str) -> Account | None:
         """
@@ -83,6 +92,9 @@ class Guard:
             return None
         if not colon:
             return None
+        if self._secret is not None and user.lower() == self._domain:
+            matches = compare_digest(password.encode(), self._secret.encode())
+            return self._component if matches else None
         return await self._credentials.byPassword(self._localPart(user), password)
 
     def _localPart(self, user: str) -> str:

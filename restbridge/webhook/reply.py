@@ -13,13 +13,14 @@ whoever wrote.
 
 from __future__ import annotations
 
+import msgspec
 from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.errors import NS_STANZAS, StanzaError, errorOf, errorReply
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.mapping import MappingRefused
-from restbridge.stanzas.media import TEXT, UnknownMediaType, Unreadable, decode
+from restbridge.stanzas.media import JSON, TEXT, UnknownMediaType, Unreadable, decode
 from restbridge.stanzas.replies import newId, resultFor, takesReply
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML
 from restbridge.web.answer import writable
@@ -40,7 +41,7 @@ def replyTo(stanza: Element, response: Response) -> Element | None:
     if response.status in (202, 204):
         return _empty(stanza) if stanza.name == "iq" else None
     given = _stanzaIn(response, stanza.name)
-    if 200 <= response.status < 300:
+    if 200 <= response.status < 300 and (given is None or given.getAttribute("type") != "error"):
         return _empty(stanza) if given is None else _from(given, stanza)
     return errorReply(stanza, _errorSaid(response)) if given is None else _refusal(stanza, given, response)
 
@@ -52,7 +53,7 @@ def _stanzaIn(response: Response, kind: str) -> Element | None:
     if not response.body and response.mediaType is None:
         return None
     try:
-        given = decode(response.mediaType, response.body).stanza
+        given = decode(response.mediaType, _namingKind(response, kind)).stanza
     except (UnknownMediaType, Unreadable, MappingRefused) as problem:
         log.warn(
             "A callback's answer of {mediaType!r} is no stanza: {problem}",
@@ -63,9 +64,28 @@ def _stanzaIn(response: Response, kind: str) -> Element | None:
     return given if given.name == kind and given.uri == NS_CLIENT else None
 
 
+def _namingKind(response: Response, kind: str) -> bytes:
+    """
+    The body; an error in JSON need not say what it answers.
+    """
+    if _base(response) != JSON or b'"error"' not in response.body:
+        return response.body
+    try:
+        found = msgspec.json.decode(response.body)
+    except (ValueError, RecursionError):
+        return response.body
+    if not isinstance(found, dict) or "kind" in found or "error" not in found:
+        return response.body
+    return msgspec.json.encode({**found, "kind": kind, "type": "error"})
+
+
+def _base(response: Response) -> str:
+    return (response.mediaType or "").partition(";")[0].strip().lower()
+
+
 def _errorSaid(response: Response) -> StanzaError:
     text = ""
-    if (response.mediaType or "").partition(";")[0].strip().lower() == TEXT:
+    if _base(response) == TEXT:
         text = response.body.decode("utf-8", "replace").strip()[:MAX_TEXT]
     text = writable(text or f"{response.status} {response.phrase}")
     return StanzaError.fromStatus(response.status, text)

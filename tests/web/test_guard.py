@@ -39,6 +39,21 @@ class GuardTests(SynchronousTestCase):
         refusal = self.failureResultOf(self.ask(authorization), Refusal).value
         self.assertEqual((refusal.status, refusal.kind, refusal.condition), (403, "auth", "not-authorized"))
 
+    def test_component(self) -> None:
+        """
+        Where it is configured, the domain and the component's secret act as the component; nowhere else.
+        """
+        header = f"Basic {b64encode(f'{DOMAIN}:the secret'.encode()).decode()}"
+        self.assertRefused(header)
+        credentials = Credentials(accounts=[self.bot], threads=Threads())
+        self.guard = Guard(domain=DOMAIN, credentials=credentials, secret="the secret")
+        principal = self.successResultOf(self.ask(header))
+        self.assertEqual(principal.address, JID(None, DOMAIN, None))
+        self.assertTrue(principal.maySendAs(JID.parse(f"anyone@{DOMAIN}/x")))
+        self.assertFalse(principal.maySendAs(JID.parse("anyone@example.com")))
+        self.assertRefused(f"Basic {b64encode(f'{DOMAIN}:another'.encode()).decode()}")
+        self.assertAccepted(basic("bot")["Authorization"])
+
     def test_localPart(self) -> None:
         """
         The user-id may be the account's local part.

@@ -94,6 +94,16 @@ class ReplyTests(SynchronousTestCase):
         body = '{"kind":"message","type":"error","error":{"type":"wait","condition":"gone","text":"x"}}'
         self.assertEqual(self.error(self.reply(CHAT, 500, body, JSON)), ("wait", "gone", "x"))
 
+    def test_errorWithoutKind(self) -> None:
+        """
+        There it need not say what it answers, whatever the status; a stanza without an error must.
+        """
+        for to in (CHAT, PING):
+            for status in (200, 404):
+                reply = self.reply(to, status, '{"error":{"condition":"gone"}}', JSON)
+                self.assertEqual(self.error(reply), ("cancel", "gone", None))
+        self.assertEqual(self.reply(PING, 200, '{"body":"hi"}', JSON)["type"], "result")
+
     def test_errorOfAnotherKind(self) -> None:
         """
         An error of another kind isn't meant; the status counts.
