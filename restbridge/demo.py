@@ -20,6 +20,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.words.protocols.jabber.component import Router, XMPPComponentServerFactory
 from twisted.words.xish.domish import Element
+from twisted.words.xish.xmlstream import STREAM_CONNECTED_EVENT
 
 from restbridge.config import HTTP, Account, Configuration, Glob, Secret
 from restbridge.config import Component as ComponentSettings
@@ -74,6 +75,7 @@ class Demo(MultiService):
         secret = token_urlsafe(16)
         factory = XMPPComponentServerFactory(_Router(), secret)
         factory.noisy = False
+        factory.addBootstrap(STREAM_CONNECTED_EVENT, lambda xs: xs.transport.setTcpNoDelay(True))
         router = _Listening(self._reactor.listenTCP(0, factory, interface="127.0.0.1"))
         connect = f"tcp:127.0.0.1:{router.number}"
         parts = self._assemble(_configuration(secret, connect), self._reactor, [_Shown(self._show)])

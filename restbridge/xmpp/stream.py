@@ -19,7 +19,13 @@ import attrs
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.error import StreamError
@@ -190,6 +196,9 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
 
     def connectionMade(self) -> None:
         self._failure = None
+        if ITCPTransport.providedBy(self.xmlstream.transport):
+            # A small stanza must not wait for the acknowledgement of the one before it (Nagle's algorithm).
+            self.xmlstream.transport.setTcpNoDelay(True)
         self._deadline = self._clock.callLater(
             HANDSHAKE_TIMEOUT, self.abort, f"the server did not accept the stream in {HANDSHAKE_TIMEOUT:g} s"
         )
