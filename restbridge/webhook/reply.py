@@ -4,7 +4,7 @@ A receiver's answer as a stanza.
 ::
 
     202, 204     accepted: nothing goes back, except to an IQ, which gets its empty result
-    other 2xx    the stanza in the body; where there is none of the right kind, an empty one
+    other 2xx    the stanza in the body, be it an error; where there is none of the right kind, an empty one
     all others   the stanza error in the body, else the one that the status stands for
 
 To and from are the bridge's to set: a receiver speaks for the address that was written to, and to
@@ -103,13 +103,11 @@ def _refusal(stanza: Element, given: Element, response: Response) -> Element:
 
 
 def _from(given: Element, stanza: Element) -> Element:
-    kind = given.getAttribute("type")
     if stanza.name == "iq":
-        kind = "error" if kind == "error" else "result"
+        return _addressed(given, stanza["from"], stanza["to"], "result", stanza.getAttribute("id"))
+    kind = given.getAttribute("type")
     to = JID.parse(stanza["from"]).bare if kind == "groupchat" else stanza["from"]
-    answers = stanza.name == "iq" or kind == "error"
-    identity = (stanza if answers else given).getAttribute("id")
-    return _addressed(given, to, stanza["to"], kind, identity)
+    return _addressed(given, to, stanza["to"], kind, given.getAttribute("id"))
 
 
 def _empty(stanza: Element) -> Element:
