@@ -1,16 +1,19 @@
 """
 The seams between the rooms of the house: Protocols, no logic.
 
-L{Reactor} is what a service may ask of the reactor; L{Link} is a live stream as HTTP sees it;
-L{Taker} is anything that a stanza from the stream may be offered to.
+L{Link} is a live stream as HTTP sees it; L{Taker} is anything that a stanza from the stream may be
+offered to; L{Users} opens the links of XMPP users by their L{Credential}s.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.words.xish.domish import Element
+
+from restbridge.stanzas.jid import JID
 
 
 class Link(Protocol):
@@ -70,4 +73,46 @@ class Taker(Protocol):
         Take the stanza, or leave it to the next taker.
 
         @return: whether it was taken. A taker of an IQ of type get or set answers it, now or later.
+        """
+
+
+@attrs.frozen
+class Credential:
+    """
+    What proves to an XMPP server who somebody is. It is used and forgotten: nothing keeps it.
+
+    @ivar isToken: whether it is an OAuth 2.0 access token (RFC 6750), not a password.
+    """
+
+    secret: str = attrs.field(repr=False)
+    isToken: bool = False
+
+
+class UserLink(Link, Protocol):
+    """
+    The link of one XMPP user.
+
+    @ivar address: the full address that its stanzas go out from.
+    """
+
+    address: JID
+
+
+class Users(Protocol):
+    """
+    The XMPP users who may use the API.
+    """
+
+    def serves(self, domain: str) -> bool:
+        """
+        Whether the users of a normalised domain may.
+        """
+
+    async def open(self, user: JID, credential: Credential, client: str) -> UserLink | None:
+        """
+        The link of a user, L{None} where the server doesn't accept the credential.
+
+        @param user: a bare address of a domain that is served.
+        @param client: the network address that the request comes from.
+        @raise restbridge.web.answer.Refusal: nobody can say now, or there were too many attempts.
         """

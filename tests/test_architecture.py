@@ -17,8 +17,10 @@ HOUSE = Path(restbridge.__file__).parent
 KNOWS = {
     "stanzas": set[str](),
     "config": {"stanzas"},
-    "xmpp": {"stanzas", "boundaries"},
-    "web": {"stanzas", "boundaries", "config"},
+    "workers": set[str](),
+    "xmpp": {"stanzas", "boundaries", "workers"},
+    "web": {"stanzas", "boundaries", "config", "workers"},
+    "users": {"stanzas", "boundaries", "config", "web", "xmpp", "workers"},
     "rest": {"stanzas", "boundaries", "config", "web", "xmpp"},
     "webhook": {"stanzas", "boundaries", "config", "web", "xmpp"},
 }

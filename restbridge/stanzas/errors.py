@@ -88,6 +88,18 @@ class LinkDown(Exception):
         self.reason = reason
 
 
+class LoginRefused(Exception):
+    """
+    The XMPP server doesn't accept the credential of a user.
+
+    @ivar condition: SASL's (RFC 6120, section 6.5), for the log; it isn't for the user to see.
+    """
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(f"the server refused the login: {condition}")
+        self.condition = condition
+
+
 class NoAnswer(Exception):
     """
     The entity asked has not answered in time.

@@ -38,7 +38,8 @@ MAX_STANZA = 512 * 1024
 MAX_TOKEN = 1024 * 1024
 """Bytes of one tag: expat holds an unfinished tag in memory and scans it again with each read."""
 
-_TEXT_BUFFER = 64 * 1024
+_TEXT_BUFFER = 4 * 1024
+"""Bytes, taken for each stream at its start."""
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
@@ -268,6 +269,13 @@ class StreamParser:
         tree.depth = 1
         self.DocumentStartEvent(tree.newElement(name, attributes))
 
+    def disable(self) -> None:
+        """
+        Report nothing more, not even of the bytes that are being read.
+        """
+        for event in ("DocumentStartEvent", "ElementEvent", "OversizedEvent", "DocumentEndEvent"):
+            setattr(self, event, _ignore)
+
     def parse(self, data: bytes) -> None:
         """
         Read on.
@@ -285,6 +293,12 @@ class StreamParser:
             raise ParserError(f"a tag of more than {MAX_TOKEN} bytes")
         if tree.depth == 0 and tree.parser.StartElementHandler is not self._rootStarted:
             self.DocumentEndEvent()
+
+
+def _ignore(*_: object) -> None:
+    """
+    An event of a parser that is switched off.
+    """
 
 
 @lru_cache(maxsize=1024)

@@ -7,25 +7,16 @@ by a keyed hash, so that the next request with it costs microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b, sha256
 from hmac import compare_digest
 from secrets import token_bytes, token_urlsafe
-from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from restbridge.config import Account
-
-T = TypeVar("T")
-
-Threads = Callable[[Callable[[], bool]], Deferred[bool]]
-"""Calls a function on a thread, like C{deferToThread}."""
-
-AT_ONCE = 2
-"""Verifications at the same time; each takes a processor and, by default, 64 MiB."""
+from restbridge.workers import Workers
 
 
 def tokenHash(token: str) -> str:
@@ -40,13 +31,12 @@ class Credentials:
     The configured accounts, and who may use them.
     """
 
-    def __init__(self, *, accounts: Iterable[Account], threads: Threads) -> None:
+    def __init__(self, *, accounts: Iterable[Account], workers: Workers) -> None:
         accounts = tuple(accounts)
         self._accounts = {account.name: account for account in accounts}
         # Found by its hash, a token's own digits are never compared one by one.
         self._byToken = {token.reveal(): account for account in accounts for token in account.tokens}
-        self._threads = threads
-        self._free = DeferredSemaphore(AT_ONCE)
+        self._workers = workers
         self._key = token_bytes(32)
         self._verified: dict[str, bytes] = {}
         # An unknown name must cost as much as a wrong password: any account's hash will do.
@@ -78,17 +68,7 @@ class Credentials:
         return account
 
     async def _verify(self, stored: str, password: str) -> bool:
-        await self._free.acquire()
-        # No thread can be stopped: its place is free when it is done, also if nobody waits any more.
-        outcome: Deferred[bool] = Deferred()
-        verification = self._threads(lambda: _matches(stored, password))
-        verification.addBoth(self._release)
-        verification.chainDeferred(outcome)
-        return await outcome
-
-    def _release(self, result: T) -> T:
-        self._free.release()
-        return result
+        return await self._workers.run(lambda: _matches(stored, password))
 
 
 def _matches(stored: str, password: str) -> bool:

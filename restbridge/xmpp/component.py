@@ -18,6 +18,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import Taker
 from restbridge.stanzas.jid import JID
+from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, serialize
 from restbridge.xmpp.archive import Archive
 from restbridge.xmpp.confirmations import Confirmations
@@ -71,10 +72,12 @@ class Component(Service):
         self._entity = entity
         self.exchange = Exchange(clock=clock, send=self.send)
         self.archive = Archive(request=self.exchange.request)
-        self.confirmations = Confirmations(domain=domain, clock=clock, send=self.send, abort=self._abort)
+        self.confirmations = Confirmations(
+            address=f"{domain}/{newId()}", clock=clock, send=self.send, abort=self._abort
+        )
         self._awaitingUp: list[Deferred[None]] = []
         self._takers: list[Taker] = [self.confirmations, self.exchange, self.archive]
-        inbound = Inbound(takers=self._takers, entity=entity, send=self.send)
+        inbound = Inbound(takers=self._takers, answer=entity.answer, send=self.send)
         self._stream = Stream(
             endpoint=endpoint,
             factory=componentFactory(domain, secret),

@@ -1,8 +1,9 @@
 """
 Whether the server has taken a stanza.
 
-XEP-0114 has no acknowledgements, but a server reads a stream in order, and routes what is addressed
-to the component back to it: a stanza to an own address is a barrier. One is under way at a time;
+Neither XEP-0114 nor a client's stream without XEP-0198 has acknowledgements, but a server reads a
+stream in order, and routes what is addressed to its own end back to it: a stanza to an own address is
+a barrier. One is under way at a time;
 what is sent meanwhile shares the next one, so the price is a round trip, not a stanza each.
 
 ::
@@ -51,18 +52,19 @@ class Confirmations:
     def __init__(
         self,
         *,
-        domain: str,
+        address: str,
         clock: IReactorTime,
         send: Callable[[Element], object],
         abort: Callable[[str], object],
     ) -> None:
         """
-        @param domain: the component's.
+        @param address: a full address of one's own, that nobody else sends from.
         @param send: writes a stanza; may raise L{LinkDown}.
         @param abort: breaks the stream, with the reason.
         """
-        # Nobody else can write to it: servers let a domain's addresses be used by its component only.
-        self._address = f"{domain}/barrier-{token_urlsafe(6)}"
+        self._address = address
+        # What else goes from the address to itself is none of ours.
+        self._token = f"barrier-{token_urlsafe(6)}-"
         self._clock = clock
         self._send = send
         self._abort = abort
@@ -82,7 +84,8 @@ class Confirmations:
         Send a stanza with C{from}, C{to} and C{id}; see L{restbridge.boundaries.Link}.
         """
         self._send(stanza)
-        waiting = _Waiting((stanza.name, stanza["from"], stanza["to"], stanza["id"]), Deferred())
+        to = stanza.attributes.get("to", "")
+        waiting = _Waiting((stanza.name, stanza["from"], to, stanza["id"]), Deferred())
         self._byKey[waiting.key] = waiting
         self._open.append(waiting)
         if not self._underWay:
@@ -96,11 +99,12 @@ class Confirmations:
         kind = stanza.getAttribute("type")
         if kind == "error":
             return self._answered(stanza)
-        if kind == "result" and stanza.getAttribute("from") == self._address:
-            if stanza.getAttribute("id") == str(self._number) and self._underWay:
-                self._barrierReturned()
-            return True
-        return False
+        number = stanza.attributes.get("id", "")
+        if stanza.getAttribute("from") != self._address or not number.startswith(self._token):
+            return False
+        if number == f"{self._token}{self._number}" and self._underWay:
+            self._barrierReturned()
+        return True
 
     def linkUp(self) -> None:
         self._watch()
@@ -143,7 +147,7 @@ class Confirmations:
         barrier = Element((NS_CLIENT, "iq"))
         barrier["type"] = "result"
         barrier["from"] = barrier["to"] = self._address
-        barrier["id"] = str(self._number)
+        barrier["id"] = f"{self._token}{self._number}"
         self._send(barrier)
 
     def _barrierReturned(self) -> None:

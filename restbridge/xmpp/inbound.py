@@ -4,12 +4,13 @@ to answer.
 
 ::
 
-    stream -> addresses normalised -> confirmations, exchange, archive, webhooks -> (nobody) entity
+    stream -> addresses normalised -> confirmations, exchange, archive, webhooks -> (nobody) answer
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from twisted.logger import Logger
 from twisted.words.xish.domish import Element
@@ -19,7 +20,6 @@ from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import expectsAnswer, takesReply
 from restbridge.stanzas.xml import OversizedStanza, XMLRefused
-from restbridge.xmpp.entity import Entity
 
 _KINDS = frozenset(("message", "presence", "iq"))
 
@@ -31,13 +31,23 @@ class Inbound:
 
     log = Logger()
 
-    def __init__(self, *, takers: Sequence[Taker], entity: Entity, send: Callable[[Element], object]) -> None:
+    def __init__(
+        self,
+        *,
+        takers: Sequence[Taker],
+        answer: Callable[[Element], Element],
+        send: Callable[[Element], object],
+        absent: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """
+        @param answer: what is said to an IQ of type get or set that nobody takes.
         @param send: writes a stanza; may raise L{LinkDown} or L{XMLRefused}.
+        @param absent: what C{from} and C{to} are where a stanza may come without (RFC 6120, section 8.1).
         """
         self._takers = takers
-        self._entity = entity
+        self._answer = answer
         self._send = send
+        self._absent = absent
 
     def received(self, stanza: Element) -> None:
         """
@@ -49,7 +59,7 @@ class Inbound:
             if any(taker.take(stanza) for taker in self._takers):
                 return
             if expectsAnswer(stanza):
-                self._reply(self._entity.answer(stanza))
+                self._reply(self._answer(stanza))
                 return
         except Exception:
             self.log.failure("A stanza of kind {kind} could not be taken", kind=stanza.name)
@@ -70,7 +80,7 @@ class Inbound:
     def _normalise(self, stanza: Element) -> bool:
         try:
             for end in ("from", "to"):
-                stanza[end] = JID.parse(stanza.attributes[end]).full
+                stanza[end] = JID.parse(stanza.attributes.get(end) or self._absent[end]).full
         except KeyError as missing:
             self.log.warn("The server sent a {kind} without {end}", kind=stanza.name, end=str(missing))
             return False

@@ -36,6 +36,7 @@ from wokkel.subprotocols import StreamManager, XMPPHandler
 from zope.interface import implementer
 
 from restbridge.stanzas.errors import LinkDown
+from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_STREAMS, OversizedStanza, StreamParser
 
 OVERSIZED_EVENT = "//event/restbridge/oversized"
@@ -47,9 +48,25 @@ HANDSHAKE_TIMEOUT = 15.0
 class GuardedXmlStream(XmlStream):
     """
     Twisted's stream protocol over L{StreamParser}.
+
+    @ivar address: what the server has bound, on the stream of a user.
+    @ivar lang: the language of stanzas that name none, where the server has said one.
     """
 
+    transport: Any
+    address: JID
+    lang: str | None = None
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            # A small stanza must not wait for the acknowledgement of the one before it (Nagle's algorithm).
+            self.transport.setTcpNoDelay(True)
+        super().connectionMade()
+
     def _initializeStream(self) -> None:
+        if self.stream is not None:
+            # What came behind <proceed/> came in the clear: none of it counts (RFC 6120, section 5.4.3.3).
+            self.stream.disable()
         # self.namespace is set only when the header goes out, after this.
         parser = self.stream = StreamParser(self.authenticator.namespace)
         parser.DocumentStartEvent = self.onDocumentStart
@@ -196,9 +213,6 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
 
     def connectionMade(self) -> None:
         self._failure = None
-        if ITCPTransport.providedBy(self.xmlstream.transport):
-            # A small stanza must not wait for the acknowledgement of the one before it (Nagle's algorithm).
-            self.xmlstream.transport.setTcpNoDelay(True)
         self._deadline = self._clock.callLater(
             HANDSHAKE_TIMEOUT, self.abort, f"the server did not accept the stream in {HANDSHAKE_TIMEOUT:g} s"
         )
@@ -220,7 +234,7 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
     def connectionLost(self, failure: Failure) -> None:
         super().connectionLost(failure)
         self._disarm()
-        self._down(self._failure or _closeInWords(failure))
+        self._down(self._failure or closeInWords(failure))
 
     def _disarm(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -249,7 +263,7 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
             self._listener.down(reason)
 
 
-def _closeInWords(failure: Failure) -> str:
+def closeInWords(failure: Failure) -> str:
     if failure.check(ConnectionDone, ConnectionAborted):
         return "the server closed the connection"
     return f"the connection broke: {failure.getErrorMessage()}"

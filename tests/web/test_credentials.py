@@ -8,7 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from restbridge.config import Account
-from restbridge.web.credentials import AT_ONCE, Credentials, tokenHash
+from restbridge.web.credentials import Credentials, tokenHash
+from restbridge.workers import AT_ONCE, Workers
 from tests.web.client import HASH, HASHER, Threads, account
 
 
@@ -17,7 +18,7 @@ class CredentialsTests(SynchronousTestCase):
         self.threads = Threads()
         self.bot = account(tokens=(tokenHash("a token"),))
         self.tokensOnly = account("hook", password=None, tokens=(tokenHash("another"),))
-        self.credentials = Credentials(accounts=[self.bot, self.tokensOnly], threads=self.threads)
+        self.credentials = Credentials(accounts=[self.bot, self.tokensOnly], workers=Workers(self.threads))
 
     def ask(self, name: str, password: str) -> Deferred[Account | None]:
         return Deferred.fromCoroutine(self.credentials.byPassword(name, password))
@@ -57,7 +58,7 @@ class CredentialsTests(SynchronousTestCase):
         """
         Where no account has a password, asking for one costs what it costs elsewhere.
         """
-        self.credentials = Credentials(accounts=[self.tokensOnly], threads=self.threads)
+        self.credentials = Credentials(accounts=[self.tokensOnly], workers=Workers(self.threads))
         self.assertIsNone(self.byPassword("hook", "secret"))
         self.assertEqual(self.threads.calls, 1)
 
@@ -85,7 +86,7 @@ class CredentialsTests(SynchronousTestCase):
         An account of the same password isn't opened by the other's memory.
         """
         twin = account("twin", password=HASHER.hash("secret"))
-        self.credentials = Credentials(accounts=[self.bot, twin], threads=self.threads)
+        self.credentials = Credentials(accounts=[self.bot, twin], workers=Workers(self.threads))
         self.byPassword("bot", "secret")
         self.assertIs(self.byPassword("twin", "secret"), twin)
         self.assertEqual(self.threads.calls, 2)
@@ -94,7 +95,7 @@ class CredentialsTests(SynchronousTestCase):
         """
         A hash that is none opens to nobody.
         """
-        self.credentials = Credentials(accounts=[account(password="secret")], threads=self.threads)
+        self.credentials = Credentials(accounts=[account(password="secret")], workers=Workers(self.threads))
         self.assertIsNone(self.byPassword("bot", "secret"))
 
     def test_surrogates(self) -> None:

@@ -20,7 +20,10 @@ class ConfirmationsTests(SynchronousTestCase):
         self.sent: list[Element] = []
         self.aborted: list[str] = []
         self.confirmations = Confirmations(
-            domain="bridge.localhost", clock=self.clock, send=self.sent.append, abort=self.aborted.append
+            address="bridge.localhost/barrier",
+            clock=self.clock,
+            send=self.sent.append,
+            abort=self.aborted.append,
         )
         self.confirmations.linkUp()
 

@@ -1,0 +1,267 @@
+"""
+Logging in as a user (RFC 6120): one attempt, from the domain's routes to a bound stream.
+
+::
+
+    routes -> endpoint -> GuardedXmlStream -> version -> STARTTLS -> SASL -> bind -> session -> UserStream
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from secrets import token_urlsafe
+from typing import Any
+
+import attrs
+from OpenSSL.SSL import Error as TLSError
+from service_identity import VerificationError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.client import (
+    NS_XMPP_BIND,
+    CheckVersionInitializer,
+    SessionInitializer,
+)
+from twisted.words.protocols.jabber.error import StanzaError, StreamError
+from twisted.words.protocols.jabber.xmlstream import (
+    INIT_FAILED_EVENT,
+    IQ,
+    STREAM_AUTHD_EVENT,
+    BaseFeatureInitiatingInitializer,
+    ConnectAuthenticator,
+    FeatureNotAdvertized,
+    TLSInitiatingInitializer,
+    XmlStreamFactory,
+)
+from twisted.words.xish.domish import Element
+from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
+
+from restbridge.boundaries import Credential
+from restbridge.stanzas.errors import LinkDown, LoginRefused
+from restbridge.stanzas.jid import JID, InvalidJID
+from restbridge.stanzas.xml import NS_CLIENT, NS_XML
+from restbridge.workers import Workers
+from restbridge.xmpp.sasl import Authentication
+from restbridge.xmpp.stream import GuardedXmlStream
+from restbridge.xmpp.userstream import UserStream
+
+LOGIN_TIMEOUT = 4.5
+"""Seconds for a whole login, look-ups included; whoever waits for it gets an answer within five."""
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """
+    A way to a server of a domain.
+
+    @ivar startTLS: whether the stream goes on by STARTTLS. If not, the endpoint speaks TLS itself, or
+        stays on this machine.
+    """
+
+    endpoint: IStreamClientEndpoint
+    startTLS: bool
+
+
+class StartTLS(TLSInitiatingInitializer):
+    """
+    No stream goes on without TLS, whatever the server, or whoever is in between, offers.
+    """
+
+    def initialize(self) -> Any:
+        if self.feature not in self.xmlstream.features:
+            raise LinkDown("the server offers no TLS (STARTTLS), or somebody on the way took the offer out")
+        return super().initialize()
+
+
+class Bind(BaseFeatureInitiatingInitializer):
+    """
+    Resource binding (RFC 6120, section 7).
+
+    Twisted's own believes any address that the server names.
+    """
+
+    feature = (NS_XMPP_BIND, "bind")
+
+    def __init__(self, stream: GuardedXmlStream, user: JID) -> None:
+        super().__init__(stream, required=True)
+        self._user = user
+
+    def start(self) -> Deferred[None]:
+        iq = IQ(self.xmlstream, "set")
+        # What nobody can guess, nobody can address before it has been told.
+        bind = iq.addElement((NS_XMPP_BIND, "bind"))
+        bind.addElement("resource", content=f"restbridge-{token_urlsafe(6)}")
+        bound: Deferred[None] = iq.send().addCallback(self._bound)
+        return bound
+
+    def _bound(self, result: Element) -> None:
+        try:
+            bind = next(result.elements(NS_XMPP_BIND, "bind"))
+            address = JID.parse(str(next(bind.elements(NS_XMPP_BIND, "jid"))))
+        except (StopIteration, InvalidJID):
+            raise LinkDown("the server bound no address") from None
+        if address.bare != self._user.bare:
+            # Somebody's own token opens that somebody's account, whatever name comes with it.
+            raise LoginRefused(f"the credential is {address.bare}'s")
+        self.xmlstream.address = address
+
+
+class Session(SessionInitializer):
+    """
+    RFC 3921's session, which MongooseIM still needs and others mark as optional.
+    """
+
+    def initialize(self) -> Any:
+        feature = self.xmlstream.features.get(self.feature)
+        if feature is None or any(child.name == "optional" for child in feature.elements()):
+            return None
+        return super().initialize()
+
+
+class _Authenticator(ConnectAuthenticator):
+    """
+    @ivar steps: made for the stream when it is there, and let go: they know the credential.
+    """
+
+    namespace = NS_CLIENT
+
+    def __init__(self, domain: str, steps: Callable[[GuardedXmlStream], list[Any]]) -> None:
+        super().__init__(domain)
+        self._steps = steps
+
+    def associateWithStream(self, stream: GuardedXmlStream) -> None:
+        super().associateWithStream(stream)
+        stream.initializers = self._steps(stream)
+        del self._steps
+
+    def streamStarted(self, root: Element) -> None:
+        # Twisted would take over any text as the server's address, and fail over most.
+        root.attributes.pop("from", None)
+        stream: Any = self.xmlstream
+        stream.lang = root.getAttribute((NS_XML, "lang"))
+        super().streamStarted(root)
+
+
+class Logins:
+    """
+    Logs in users of one domain.
+    """
+
+    def __init__(
+        self,
+        *,
+        domain: str,
+        routes: Callable[[], Awaitable[Sequence[Route]]],
+        options: IOpenSSLClientConnectionCreator,
+        workers: Workers,
+        clock: IReactorTime,
+    ) -> None:
+        """
+        @param routes: finds the ways to the domain's servers, the best first.
+        @param options: for STARTTLS; verifies that the certificate is the domain's.
+        @param workers: compute the hashes of SCRAM.
+        """
+        self._domain = domain
+        self._routes = routes
+        self._options = options
+        self._workers = workers
+        self._clock = clock
+
+    def login(self, user: JID, credential: Credential) -> Deferred[UserStream]:
+        """
+        Log a user in, within L{LOGIN_TIMEOUT}.
+
+        Fails with L{LoginRefused} where the server doesn't accept the credential; with L{LinkDown} where
+        nothing can be said about it.
+        """
+
+        def late(_: object, seconds: float) -> Failure:
+            return Failure(LinkDown(f"{self._domain} did not finish a login within {seconds:g} s"))
+
+        login = Deferred.fromCoroutine(self._login(user, credential))
+        return login.addTimeout(LOGIN_TIMEOUT, self._clock, late).addErrback(_inWords)
+
+    async def _login(self, user: JID, credential: Credential) -> UserStream:
+        problem: Exception = LinkDown(f"no server of {self._domain} is known")
+        for route in await self._routes():
+            try:
+                stream = await self._negotiate(route, user, credential)
+            except (ConnectError, DNSLookupError) as error:
+                # Only what was never connected is tried elsewhere: a server's word counts for its domain.
+                problem = error
+            else:
+                return UserStream(stream=stream, address=stream.address, clock=self._clock)
+        raise problem
+
+    async def _negotiate(self, route: Route, user: JID, credential: Credential) -> GuardedXmlStream:
+        def steps(stream: GuardedXmlStream) -> list[Any]:
+            startTLS = [StartTLS(stream, configurationForTLS=self._options)] if route.startTLS else []
+            return [
+                CheckVersionInitializer(stream),
+                *startTLS,
+                Authentication(stream, user=user.local or "", credential=credential, workers=self._workers),
+                Bind(stream, user),
+                Session(stream, required=False),
+            ]
+
+        negotiated: Deferred[GuardedXmlStream] = Deferred()
+
+        def settle(result: Any) -> None:
+            if not negotiated.called:
+                negotiated.callback(result)
+
+        factory = XmlStreamFactory(_Authenticator(self._domain, steps))
+        factory.protocol = GuardedXmlStream
+        factory.noisy = False
+        for event in (STREAM_AUTHD_EVENT, INIT_FAILED_EVENT, STREAM_ERROR_EVENT, STREAM_END_EVENT):
+            factory.addBootstrap(event, settle)
+        stream: Any = await route.endpoint.connect(factory)
+        try:
+            return await negotiated
+        except BaseException:
+            stream.transport.abortConnection()
+            raise
+
+
+_TLS_PROBLEM = "the server's certificate is not one that is trusted for the domain"
+
+
+def _inWords(failure: Failure) -> Failure:
+    """
+    What ended a login, as L{LoginRefused} or L{LinkDown}.
+    """
+    error = failure.value
+    if isinstance(error, (LinkDown, LoginRefused)):
+        return failure
+    return Failure(LinkDown(_reason(error)))
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, VerificationError):
+        return f"{_TLS_PROBLEM}: it is for another name"
+    if isinstance(error, TLSError):
+        return f"TLS failed: {_openSSL(error)}"
+    if isinstance(error, StreamError):
+        return f"the server ended the login: {error.condition}"
+    if isinstance(error, StanzaError):
+        return f"the server refused the session: {error.condition}"
+    if isinstance(error, FeatureNotAdvertized):
+        return "the server lets nobody log in here"
+    if isinstance(error, (ConnectionDone, ConnectionLost)):
+        return "the server closed the connection during the login"
+    if isinstance(error, ConnectError):
+        return f"can't connect: {error}"
+    return f"the login failed: {type(error).__name__}: {error}"
+
+
+def _openSSL(error: TLSError) -> str:
+    reasons = [part[-1] for part in error.args[0]] if error.args and isinstance(error.args[0], list) else []
+    if "certificate verify failed" in reasons:
+        return _TLS_PROBLEM
+    return ", ".join(filter(None, reasons)) or "the server closed the connection"
