@@ -3,15 +3,16 @@ The whole program, wired on one screen: C{twistd -n restbridge}.
 
 ::
 
-    HTTP -> site -> guard -> rest     -> component -> the XMPP server
-                             webhooks <- component <-
+    HTTP -> site -> guard -> rest     -> component      -> the XMPP server
+                                      -> users' streams ->
+                             webhooks <- component      <-
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,24 +23,34 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.names.client import Resolver
 from twisted.python.usage import Options as UsageOptions
 from twisted.web.resource import IResource
 
 from restbridge.boundaries import Taker
-from restbridge.config import Configuration, ConfigurationRefused, find, load
+from restbridge.config import Component as ComponentSettings
+from restbridge.config import Configuration, ConfigurationRefused, UserDomain, find, load
 from restbridge.demo import Demo
 from restbridge.parts import Parts
 from restbridge.rest.api import RestAPI
+from restbridge.users.attempts import Attempts
+from restbridge.users.routes import Routes, optionsForTLS
+from restbridge.users.sessions import Served, Sessions
 from restbridge.web.credentials import Credentials
-from restbridge.web.guard import Guard
+from restbridge.web.guard import Accounts, Guard
 from restbridge.web.site import BridgeSite, Health
 from restbridge.webhook.callbacks import Callbacks
 from restbridge.webhook.post import Poster
 from restbridge.webhook.receiver import Receiver
+from restbridge.workers import Workers
+from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.component import Component
 from restbridge.xmpp.entity import Entity
+from restbridge.xmpp.locate import Locator
 
 log = Logger()
+
+RESOLVER_CONFIGURATION = b"/etc/resolv.conf"
 
 
 class Options(UsageOptions):
@@ -92,12 +103,36 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
 
     @param takers: who is offered, before all others, what comes in.
     """
-    mounts: dict[bytes, IResource] = {b"healthz": Health(lambda: None)}
-    settings = configuration.component
-    if settings is None:
-        mounts[b"readyz"] = Health(lambda: None)
-        return Parts(site=BridgeSite(settings=configuration.http, mounts=mounts), services=())
 
+    def threads(work: Callable[[], Any]) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work)
+
+    users = _users(configuration.users, reactor, Workers(threads))
+    services: list[Service] = [users]
+    component = accounts = None
+    if configuration.component is not None:
+        component, accounts = _accounts(configuration, configuration.component, reactor, Workers(threads))
+        poster = Poster(reactor=reactor)
+        receivers = [
+            Receiver(settings=callback, domain=component.domain, caller=poster, clock=reactor)
+            for callback in configuration.callbacks
+        ]
+        callbacks = Callbacks(receivers=receivers, send=component.send)
+        component.offerTo([*takers, callbacks])
+        services += [component, Webhooks(callbacks, poster)]
+    api = RestAPI(guard=Guard(accounts=accounts, users=users), settings=configuration.rest)
+    mounts: dict[bytes, IResource] = {
+        b"healthz": Health(lambda: None),
+        # Users' logins are opened on demand: without a component nothing has to be up.
+        b"readyz": Health(component.whyDown if component is not None else lambda: None),
+        b"rest": api.app.resource(),
+    }
+    return Parts(site=BridgeSite(settings=configuration.http, mounts=mounts), services=tuple(services))
+
+
+def _accounts(
+    configuration: Configuration, settings: ComponentSettings, reactor: Any, workers: Workers
+) -> tuple[Component, Accounts]:
     component = Component(
         entity=Entity(domain=settings.domain, accounts=configuration.accounts),
         domain=settings.domain,
@@ -106,29 +141,25 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         endpoint=clientFromString(reactor, settings.connect),
         clock=reactor,
     )
-    mounts[b"readyz"] = Health(component.whyDown)
-
-    poster = Poster(reactor=reactor)
-    receivers = [
-        Receiver(settings=callback, domain=settings.domain, caller=poster, clock=reactor)
-        for callback in configuration.callbacks
-    ]
-    callbacks = Callbacks(receivers=receivers, send=component.send)
-    component.offerTo([*takers, callbacks])
-
-    credentials = Credentials(
-        accounts=configuration.accounts.values(),
-        threads=lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work),
+    accounts = Accounts(
+        domain=settings.domain,
+        credentials=Credentials(accounts=configuration.accounts.values(), workers=workers),
+        link=component,
+        secret=settings.secret.reveal() if settings.basicAuth else None,
     )
-    secret = settings.secret.reveal() if settings.basicAuth else None
-    guard = Guard(domain=settings.domain, credentials=credentials, secret=secret)
-    api = RestAPI(guard=guard, link=component, settings=configuration.rest)
-    mounts[b"rest"] = api.app.resource()
+    return component, accounts
 
-    return Parts(
-        site=BridgeSite(settings=configuration.http, mounts=mounts),
-        services=(component, Webhooks(callbacks, poster)),
-    )
+
+def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> Sessions:
+    resolver = Resolver(RESOLVER_CONFIGURATION, reactor=reactor)
+    locator = Locator(resolver=resolver, clock=reactor)
+    served = {}
+    for domain, settings in domains.items():
+        options = optionsForTLS(settings)
+        routes = Routes(settings=settings, options=options, locator=locator, reactor=reactor)
+        logins = Logins(domain=domain, routes=routes, options=options, workers=workers, clock=reactor)
+        served[domain] = Served(settings=settings, logins=logins)
+    return Sessions(served=served, attempts=Attempts(clock=reactor), clock=reactor)
 
 
 def bridge(configuration: Configuration, reactor: Any) -> IService:
@@ -172,8 +203,6 @@ def _sayWhatIsMissing(configuration: Configuration) -> None:
     """
     if configuration.metrics is not None:
         log.warn("[metrics] has no effect in this version")
-    if configuration.users:
-        log.warn("[users] has no effect in this version: only accounts may use the API")
     for number, callback in enumerate(configuration.callbacks):
         if callback.delivery == "durable":
             log.warn("callbacks[{number}]: this version makes each call once, as for 'direct'", number=number)

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from restbridge.config import HTTP, Configuration, parse
 from restbridge.tap import Options, assemble, bridge
+from restbridge.users.sessions import Sessions
 from restbridge.xmpp.component import Component
 
 CONFIGURATION = """
@@ -101,4 +102,4 @@ class BridgeTests(SynchronousTestCase):
         Without a component there is nothing to be down.
         """
         parts = assemble(Configuration(http=HTTP()), MemoryReactorClock())
-        self.assertEqual(parts.services, ())
+        self.assertEqual([type(service) for service in parts.services], [Sessions])

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
+from cryptography.x509 import load_pem_x509_certificates
 
 from restbridge.config.addresses import domain, glob, localpart, network, origin, ownGlob
 from restbridge.config.calls import credentials, headers, url, withoutCredentials
@@ -59,10 +60,16 @@ FORMATS = {
 }
 
 
-def _path(value: object, place: Place) -> Path:
+def _certificates(value: object, place: Place) -> Path:
     path = place.folder / text(value, place)
     if not path.is_file():
         raise place.refused(f"{path} is no file")
+    try:
+        load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise place.refused(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise place.refused(f"{path} must hold certificates in PEM: {error}") from None
     return path
 
 
@@ -140,7 +147,7 @@ USER_DOMAIN = Table(
     {
         "connect": plainClientEndpoint,
         "tls": oneOf(words("required", "direct", "off")),
-        "ca_file": _path,
+        "ca_file": _certificates,
         "rooms": domain,
         "idle": seconds(DAY),
         "max_sessions": integer(1),

@@ -58,8 +58,7 @@ def _unprocessable(condition: str, text: str) -> Refusal:
 
 
 def _forbidden(principal: Principal, sender: JID) -> str:
-    allowed = ", ".join(glob.pattern for glob in principal.account.sendAs) or principal.address.bare
     return (
-        f"Not authorized to send stanza with requested 'from': account {principal.account.name} "
-        f"may not send as {sender.bare}; its send_as allows {allowed}"
+        f"Not authorized to send stanza with requested 'from': {principal.name} may not send as "
+        f"{sender.full}; {principal.rule}"
     )

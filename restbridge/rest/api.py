@@ -11,7 +11,6 @@ import attrs
 from klein import Klein
 from twisted.python.failure import Failure
 
-from restbridge.boundaries import Link
 from restbridge.config import Rest
 from restbridge.rest.address import address
 from restbridge.rest.deliver import Reply, deliver
@@ -59,15 +58,14 @@ def _header(request: BridgeRequest, name: bytes) -> str | None:
 
 class RestAPI:
     """
-    mod_rest's routes over one link.
+    mod_rest's routes, over the link of whoever calls.
     """
 
     app = Klein()
     app.url_map.merge_slashes = False
 
-    def __init__(self, *, guard: Guard, link: Link, settings: Rest) -> None:
+    def __init__(self, *, guard: Guard, settings: Rest) -> None:
         self.guard = guard
-        self._link = link
         self._settings = settings
 
     @guardedRoute(app, "/rest", methods=["POST"])
@@ -104,7 +102,7 @@ class RestAPI:
         The whole way from a stanza to its answer.
         """
         stanza = address(mapped.stanza, principal)
-        reply = await deliver(stanza, self._link, self._settings, call.timeout)
+        reply = await deliver(stanza, principal.link, self._settings, call.timeout)
         if reply is None:
             return Answer(202, headers=_ignored(mapped))
         return _encoded(reply, call, mapped)

@@ -1,24 +1,33 @@
 """
 Who calls: Authorization header -> L{Principal}; and the route decorator that lets nobody else in.
+
+::
+
+    Basic  name, bare address -> accounts.byPassword          -> an account, over the component's link
+           a user's bare address -> users.open                -> a user, over a link of their own
+    Bearer an account's token -> accounts.byToken             -> an account
+           a user's token, X-XMPP-JID or sub -> users.open    -> a user
 """
 
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from hmac import compare_digest
 from typing import Any, Protocol
 
 import attrs
+import msgspec
 from klein import Klein
-from twisted.web.iweb import IRequest
 
+from restbridge.boundaries import Credential, Link, UserLink, Users
 from restbridge.config import Account, Glob
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.web.answer import Answer, Refusal, write
 from restbridge.web.credentials import Credentials
+from restbridge.web.site import BridgeRequest
 
 CHALLENGES = (
     ("WWW-Authenticate", 'Basic realm="restbridge", charset="UTF-8"'),
@@ -26,85 +35,252 @@ CHALLENGES = (
 )
 
 
-@attrs.frozen(kw_only=True)
-class Principal:
+class Principal(Protocol):
     """
     Someone whose credentials were accepted.
 
-    @ivar address: the bare address that stanzas go out from.
+    @ivar address: the address that stanzas go out from where they don't say.
+    @ivar link: what they go out by.
+    @ivar name: for people.
+    @ivar rule: as whom the principal may send, for people.
+    """
+
+    @property
+    def address(self) -> JID: ...
+
+    @property
+    def link(self) -> Link: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rule(self) -> str: ...
+
+    def maySendAs(self, sender: JID) -> bool:
+        """
+        Whether stanzas may go out from C{sender}.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class AccountPrincipal:
+    """
+    An address of the component.
     """
 
     account: Account
     address: JID
+    link: Link
+
+    @property
+    def name(self) -> str:
+        return f"account {self.account.name}"
+
+    @property
+    def rule(self) -> str:
+        allowed = ", ".join(glob.pattern for glob in self.account.sendAs) or self.address.bare
+        return f"its send_as allows {allowed}"
 
     def maySendAs(self, sender: JID) -> bool:
         """
-        Whether stanzas may go out from C{sender}: from the address of one's own, or one that the
-        account's C{send_as} allows.
+        The address of one's own, and those that the account's C{send_as} allows, with any resource.
         """
         if sender.domain != self.address.domain:
             return False
         return sender.bare == self.address.bare or any(glob.fits(sender.bare) for glob in self.account.sendAs)
 
 
-class Guard:
+@attrs.frozen
+class UserPrincipal:
     """
-    Lets in the accounts of one component.
+    An XMPP user of another domain.
     """
 
-    def __init__(self, *, domain: str, credentials: Credentials, secret: str | None = None) -> None:
+    link: UserLink
+
+    @property
+    def address(self) -> JID:
+        return self.link.address
+
+    @property
+    def name(self) -> str:
+        return f"user {self.address.bare}"
+
+    @property
+    def rule(self) -> str:
+        return f"a user sends as {self.address.full}, the login that the bridge holds, or its bare address"
+
+    def maySendAs(self, sender: JID) -> bool:
         """
+        The login's own full address, or the bare one (RFC 6120, section 8.1.2.1).
+        """
+        return sender in (self.address, JID(self.address.local, self.address.domain, None))
+
+
+@attrs.frozen(kw_only=True)
+class Presented:
+    """
+    What a request says of who sends it.
+
+    @ivar authorization: the header.
+    @ivar user: the header X-XMPP-JID, which says whose token it is.
+    @ivar client: the network address that it comes from.
+    """
+
+    authorization: str | None
+    user: str | None = None
+    client: str = "-"
+
+    @classmethod
+    def by(cls, request: BridgeRequest) -> Presented:
+        """
+        What C{request} says.
+        """
+        return cls(
+            authorization=_header(request, b"authorization"),
+            user=_header(request, b"x-xmpp-jid"),
+            client=request.origin,
+        )
+
+
+def _header(request: BridgeRequest, name: bytes) -> str | None:
+    value = request.getHeader(name)
+    return None if value is None else value.decode("utf-8", "surrogateescape")
+
+
+class Accounts:
+    """
+    The accounts of one component, and the component itself.
+    """
+
+    def __init__(
+        self, *, domain: str, credentials: Credentials, link: Link, secret: str | None = None
+    ) -> None:
+        """
+        @param link: the component's.
         @param secret: with the domain as its user name it lets in whoever holds the component's secret,
             as the domain itself; L{None} for nobody.
         """
         self._domain = domain
         self._credentials = credentials
+        self._link = link
         self._secret = secret
         # Speaks for every address of the component.
         self._component = Account(name=domain, sendAs=(Glob("*"),))
 
-    async def principal(self, authorization: str | None) -> Principal:
+    def byToken(self, token: str) -> AccountPrincipal | None:
         """
-        Who sends this Authorization header.
+        The account that a bearer token opens.
+        """
+        return self._principal(self._credentials.byToken(token))
 
-        @raise Refusal: 401 without one, 403 where it isn't accepted, as mod_rest does.
+    async def byPassword(self, name: str, password: str) -> AccountPrincipal | None:
         """
-        if authorization is None:
-            raise Refusal(401, "auth", "not-authorized", "No credentials provided", headers=CHALLENGES)
-        scheme, _, value = authorization.partition(" ")
-        account: Account | None = None
-        if scheme.lower() == "basic":
-            account = await self._basic(value.strip())
-        elif scheme.lower() == "bearer":
-            account = self._credentials.byToken(value.strip())
+        The account of that local part or bare address, if that is its password.
+        """
+        if self._secret is not None and name.lower() == self._domain:
+            matches = compare_digest(password.encode(), self._secret.encode())
+            return self._principal(self._component if matches else None)
+        return self._principal(await self._credentials.byPassword(self._localPart(name), password))
+
+    def _principal(self, account: Account | None) -> AccountPrincipal | None:
         if account is None:
-            raise Refusal(403, "auth", "not-authorized", "Credentials not accepted")
+            return None
         local = None if account is self._component else account.name
-        return Principal(account=account, address=JID(local, self._domain, None))
+        return AccountPrincipal(account=account, address=JID(local, self._domain, None), link=self._link)
 
-    async def _basic(self, value: str) -> Account | None:
+    def _localPart(self, name: str) -> str:
+        address = _address(name if "@" in name else f"{name}@{self._domain}")
+        if address is None or address.domain != self._domain or address.resource is not None:
+            return ""
+        return address.local or ""
+
+
+class Guard:
+    """
+    Lets in the accounts of the component and the users of the domains that are served.
+    """
+
+    def __init__(self, *, accounts: Accounts | None, users: Users) -> None:
+        self._accounts = accounts
+        self._users = users
+
+    async def principal(self, presented: Presented) -> Principal:
         """
-        RFC 7617: user-id and password, the user-id being a local part or a whole bare address.
+        Who sends a request.
+
+        @raise Refusal: 401 without credentials, 403 where they aren't accepted, as mod_rest does; 429
+            after too many attempts, 503 while nobody can say.
+        """
+        if presented.authorization is None:
+            raise Refusal(401, "auth", "not-authorized", "No credentials provided", headers=CHALLENGES)
+        scheme, _, value = presented.authorization.partition(" ")
+        principal: Principal | None = None
+        if scheme.lower() == "basic":
+            principal = await self._byPassword(value.strip(), presented)
+        elif scheme.lower() == "bearer":
+            principal = await self._byToken(value.strip(), presented)
+        if principal is None:
+            raise Refusal(403, "auth", "not-authorized", "Credentials not accepted")
+        return principal
+
+    async def _byPassword(self, value: str, presented: Presented) -> Principal | None:
+        """
+        RFC 7617: user-id and password.
         """
         try:
-            user, colon, password = b64decode(value, validate=True).decode().partition(":")
+            name, colon, password = b64decode(value, validate=True).decode().partition(":")
         except (binascii.Error, ValueError):
             return None
         if not colon:
             return None
-        if self._secret is not None and user.lower() == self._domain:
-            matches = compare_digest(password.encode(), self._secret.encode())
-            return self._component if matches else None
-        return await self._credentials.byPassword(self._localPart(user), password)
+        user = _address(name)
+        if user is not None and self._serves(user):
+            return await self._user(user, Credential(password), presented.client)
+        return await self._accounts.byPassword(name, password) if self._accounts else None
 
-    def _localPart(self, user: str) -> str:
-        try:
-            address = JID.parse(user if "@" in user else f"{user}@{self._domain}")
-        except InvalidJID:
-            return ""
-        if address.domain != self._domain or address.resource is not None:
-            return ""
-        return address.local or ""
+    async def _byToken(self, token: str, presented: Presented) -> Principal | None:
+        account = self._accounts.byToken(token) if self._accounts else None
+        if account is not None:
+            return account
+        user = _address(presented.user or subjectOf(token) or "")
+        if user is None or not self._serves(user):
+            return None
+        return await self._user(user, Credential(token, isToken=True), presented.client)
+
+    def _serves(self, user: JID) -> bool:
+        return user.local is not None and self._users.serves(user.domain)
+
+    async def _user(self, user: JID, credential: Credential, client: str) -> Principal | None:
+        # One login serves all resources that are asked for.
+        link = await self._users.open(JID(user.local, user.domain, None), credential, client)
+        return None if link is None else UserPrincipal(link)
+
+
+def _address(text: str) -> JID | None:
+    try:
+        return JID.parse(text)
+    except InvalidJID:
+        return None
+
+
+class _Claims(msgspec.Struct):
+    sub: str
+
+
+def subjectOf(token: str) -> str | None:
+    """
+    Whose token it says it is, if it is a JWT (RFC 7519, section 4.1.2). Nothing is believed of it: the
+    XMPP server is asked whether the token opens that account.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(parts[1] + "=="), type=_Claims).sub
+    except ValueError:
+        return None
 
 
 class Guarded(Protocol):
@@ -126,10 +302,8 @@ def guardedRoute(app: Klein, url: str, **options: Any) -> Callable[[Endpoint], E
     def decorate(endpoint: Endpoint) -> Endpoint:
         @app.route(url, **options)
         @wraps(endpoint)
-        async def route(self: Guarded, request: IRequest, **parts: Any) -> bytes:
-            authorization = request.getHeader(b"authorization")
-            header = None if authorization is None else authorization.decode("utf-8", "surrogateescape")
-            principal = await self.guard.principal(header)
+        async def route(self: Guarded, request: BridgeRequest, **parts: Any) -> bytes:
+            principal = await self.guard.principal(Presented.by(request))
             return write(request, await endpoint(self, request, principal, **parts))
 
         return endpoint

@@ -99,6 +99,15 @@ class BridgeRequest(Request):
         """
         return b",".join(self.requestHeaders.getRawHeaders(b"accept", [])).decode("latin-1")
 
+    @property
+    def origin(self) -> str:
+        """
+        The network address that it comes from, behind the proxies that are trusted; C{-} for a UNIX socket.
+        """
+        peer = self.getClientAddress()
+        host = peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "-"
+        return clientAddress(host, self.requestHeaders, self.site.settings.trustedProxies)
+
     def getRequestHostname(self) -> bytes:
         """
         No route depends on the Host header, which Klein would fail over when it is no host name.
@@ -154,11 +163,9 @@ class BridgeSite(Site):
         """
         One line a request; the query stays out of it, since people put secrets there.
         """
-        peer = request.getClientAddress()
-        host = peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "-"
         self.log_.info(
             "{client} {method} {path} {status} {size} {milliseconds:.1f}ms",
-            client=clientAddress(host, request.requestHeaders, self.settings.trustedProxies),
+            client=request.origin,
             method=_shown(request.method),
             path=_shown(request.path),
             status=request.code,

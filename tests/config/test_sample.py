@@ -16,6 +16,7 @@ import restbridge
 from restbridge.config import HTTP, Component, Configuration, Rest, Secret, Store, load, sections
 from restbridge.config.reading import Table, attribute
 from tests.config.written import SIGNING_KEY, Written
+from tests.live.servers import writeCertificate
 
 SAMPLE = Path(restbridge.__file__).parent.parent / "etc" / "restbridge.toml"
 
@@ -53,7 +54,7 @@ class SampleTests(Written):
         """
         The sample is right in what it comments out, too.
         """
-        self.write("ca.pem", "")
+        writeCertificate(self.folder / "ca.pem", "example.com")
         configuration = self.read(self.uncommented(), WEBHOOK_SECRET=SIGNING_KEY)
         self.assertEqual(
             (set(configuration.accounts), set(configuration.users), len(configuration.callbacks)),

@@ -203,6 +203,10 @@ class FaultTests(Written):
         """
         text = f'{COMPONENT}[users."example.com"]\nca_file = "nonesuch.pem"'
         self.assertRefused(text, f'users."example.com".ca_file: {self.folder / "nonesuch.pem"} is no file')
+        (self.folder / "empty.pem").write_text("no certificate")
+        text = f'{COMPONENT}[users."example.com"]\nca_file = "empty.pem"'
+        problem = f"{self.folder / 'empty.pem'} must hold certificates in PEM: "
+        self.assertRefused(text, f'users."example.com".ca_file: {problem}')
 
     def test_store(self) -> None:
         """

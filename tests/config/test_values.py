@@ -26,6 +26,7 @@ from restbridge.config import (
     UserDomain,
 )
 from tests.config.written import COMPONENT, HASH, SIGNING_KEY, TOKEN, Written
+from tests.live.servers import writeCertificate
 
 
 class DefaultsTests(Written):
@@ -82,7 +83,7 @@ class ReadTests(Written):
         """
         Each key arrives under its attribute, normalised.
         """
-        self.write("ca.pem", "")
+        writeCertificate(self.folder / "ca.pem", "example.com")
         configuration = self.read(
             f"""
             {COMPONENT}

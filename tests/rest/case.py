@@ -4,76 +4,32 @@ C{/rest} from bytes to bytes, over a link that the test plays.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.words.xish.domish import Element
 
 from restbridge.config import HTTP, Rest
 from restbridge.rest.api import RestAPI
 from restbridge.stanzas.xml import parseDocument, serialize
 from restbridge.web.credentials import Credentials, tokenHash
-from restbridge.web.guard import Guard
+from restbridge.web.guard import Accounts, Guard
 from restbridge.web.site import BridgeSite
-from tests.web.client import DOMAIN, Client, LoggingTestCase, Reply, Threads, account, basic
+from restbridge.workers import Workers
+from tests.web.client import (
+    DOMAIN,
+    Client,
+    FakeLink,
+    FakeUsers,
+    LoggingTestCase,
+    Reply,
+    Threads,
+    account,
+    basic,
+)
 
 BOT = f"bot@{DOMAIN}"
 XML = "application/xmpp+xml"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 TEXT = "text/plain"
-
-
-class FakeLink:
-    """
-    A L{restbridge.boundaries.Link} without a server.
-
-    @ivar sent: what was written.
-    @ivar timeouts: of the requests.
-    @ivar fault: raised in place of anything being written.
-    @ivar holds: whether the server takes its time to take a message or presence.
-    @ivar error: what the server says to a message or presence.
-    @ivar answer: what the entity asked says; L{None} to stay silent.
-    @ivar awaited: the requests that nobody has answered.
-    @ivar forgotten: how many of them were cancelled.
-    @ivar results: the messages that an archive brings.
-    """
-
-    def __init__(self) -> None:
-        self.sent: list[Element] = []
-        self.timeouts: list[float] = []
-        self.fault: Exception | None = None
-        self.holds = False
-        self.error: Element | None = None
-        self.answer: Element | None = None
-        self.awaited: list[Deferred[Element]] = []
-        self.forgotten = 0
-        self.results: list[Element] = []
-
-    def whyDown(self) -> str | None:
-        return None
-
-    def send(self, stanza: Element) -> None:
-        if self.fault is not None:
-            raise self.fault
-        # What can't be written isn't sent.
-        self.sent.append(parseDocument(serialize(stanza).encode()))
-
-    def confirm(self, stanza: Element) -> Deferred[Element | None]:
-        self.send(stanza)
-        return Deferred(self._forget) if self.holds else succeed(self.error)
-
-    def request(self, iq: Element, timeout: float) -> Deferred[Element]:
-        self.send(iq)
-        self.timeouts.append(timeout)
-        if self.answer is not None:
-            return succeed(self.answer)
-        self.awaited.append(Deferred(self._forget))
-        return self.awaited[-1]
-
-    async def query(self, iq: Element, timeout: float) -> list[Element]:
-        return [*self.results, await self.request(iq, timeout)]
-
-    def _forget(self, _: object) -> None:
-        self.forgotten += 1
 
 
 class RestTestCase(LoggingTestCase):
@@ -87,9 +43,12 @@ class RestTestCase(LoggingTestCase):
             account(tokens=(tokenHash("a token"),)),
             account("clerk", sendAs=(f"desk-*@{DOMAIN}",)),
         ]
-        guard = Guard(domain=DOMAIN, credentials=Credentials(accounts=accounts, threads=Threads()))
         self.link = FakeLink()
-        api = RestAPI(guard=guard, link=self.link, settings=Rest(iqTimeout=120, iqMaxTimeout=300))
+        credentials = Credentials(accounts=accounts, workers=Workers(Threads()))
+        guard = Guard(
+            accounts=Accounts(domain=DOMAIN, credentials=credentials, link=self.link), users=FakeUsers()
+        )
+        api = RestAPI(guard=guard, settings=Rest(iqTimeout=120, iqMaxTimeout=300))
         self.api = api
         self.site = BridgeSite(settings=HTTP(), mounts={b"rest": api.app.resource()})
         self.client = Client(self.site)

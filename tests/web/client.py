@@ -14,15 +14,20 @@ from typing import Any, cast
 import attrs
 from argon2 import PasswordHasher
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish.domish import Element
 
+from restbridge.boundaries import Credential, UserLink
 from restbridge.config import Account, Glob, Secret
+from restbridge.stanzas.jid import JID
+from restbridge.stanzas.xml import parseDocument, serialize
+from restbridge.web.answer import Refusal
 from restbridge.web.site import BridgeSite
 
 DOMAIN = "bridge.localhost"
@@ -84,6 +89,92 @@ class Threads:
         """
         work, waiting = self.held.pop(0)
         waiting.callback(work())
+
+
+class FakeLink:
+    """
+    A L{restbridge.boundaries.Link} without a server.
+
+    @ivar sent: what was written.
+    @ivar timeouts: of the requests.
+    @ivar fault: raised in place of anything being written.
+    @ivar holds: whether the server takes its time to take a message or presence.
+    @ivar error: what the server says to a message or presence.
+    @ivar answer: what the entity asked says; L{None} to stay silent.
+    @ivar awaited: the requests that nobody has answered.
+    @ivar forgotten: how many of them were cancelled.
+    @ivar results: the messages that an archive brings.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Element] = []
+        self.timeouts: list[float] = []
+        self.fault: Exception | None = None
+        self.holds = False
+        self.error: Element | None = None
+        self.answer: Element | None = None
+        self.awaited: list[Deferred[Element]] = []
+        self.forgotten = 0
+        self.results: list[Element] = []
+
+    def whyDown(self) -> str | None:
+        return None
+
+    def send(self, stanza: Element) -> None:
+        if self.fault is not None:
+            raise self.fault
+        # What can't be written isn't sent.
+        self.sent.append(parseDocument(serialize(stanza).encode()))
+
+    def confirm(self, stanza: Element) -> Deferred[Element | None]:
+        self.send(stanza)
+        return Deferred(self._forget) if self.holds else succeed(self.error)
+
+    def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        self.send(iq)
+        self.timeouts.append(timeout)
+        if self.answer is not None:
+            return succeed(self.answer)
+        self.awaited.append(Deferred(self._forget))
+        return self.awaited[-1]
+
+    async def query(self, iq: Element, timeout: float) -> list[Element]:
+        return [*self.results, await self.request(iq, timeout)]
+
+    def _forget(self, _: object) -> None:
+        self.forgotten += 1
+
+
+class FakeUserLink(FakeLink):
+    """
+    The link of a user.
+    """
+
+    address = JID("alice", "example.com", "r")
+
+
+class FakeUsers:
+    """
+    L{restbridge.boundaries.Users} of C{example.com}.
+
+    @ivar link: what the right credentials open; L{None} while there are none.
+    @ivar asked: with what somebody tried to log in.
+    @ivar refusal: raised in place of any answer.
+    """
+
+    def __init__(self, link: UserLink | None = None) -> None:
+        self.link = link
+        self.asked: list[tuple[str, str, bool, str]] = []
+        self.refusal: Refusal | None = None
+
+    def serves(self, domain: str) -> bool:
+        return domain == "example.com"
+
+    async def open(self, user: JID, credential: Credential, client: str) -> UserLink | None:
+        self.asked.append((user.full, credential.secret, credential.isToken, client))
+        if self.refusal is not None:
+            raise self.refusal
+        return self.link if credential.secret in ("secret", "token") else None
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,7 @@ L{restbridge.web.guard}
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,8 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from restbridge.stanzas.jid import JID
 from restbridge.web.answer import Refusal
 from restbridge.web.credentials import Credentials, tokenHash
-from restbridge.web.guard import Guard, Principal
-from tests.web.client import DOMAIN, Threads, account, basic
+from restbridge.web.guard import (
+    AccountPrincipal,
+    Accounts,
+    Guard,
+    Presented,
+    Principal,
+    UserPrincipal,
+)
+from restbridge.workers import Workers
+from tests.web.client import DOMAIN, FakeLink, FakeUserLink, FakeUsers, Threads, account, basic
 
 
 def encoded(data: bytes) -> str:
@@ -26,14 +34,21 @@ def encoded(data: bytes) -> str:
 class GuardTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.bot = account(tokens=(tokenHash("a token"),))
-        self.guard = Guard(domain=DOMAIN, credentials=Credentials(accounts=[self.bot], threads=Threads()))
+        self.link = FakeLink()
+        self.guard = self.makeGuard()
+
+    def makeGuard(self, secret: str | None = None) -> Guard:
+        credentials = Credentials(accounts=[self.bot], workers=Workers(Threads()))
+        accounts = Accounts(domain=DOMAIN, credentials=credentials, link=self.link, secret=secret)
+        return Guard(accounts=accounts, users=FakeUsers())
 
     def ask(self, authorization: str | None) -> Deferred[Principal]:
-        return Deferred.fromCoroutine(self.guard.principal(authorization))
+        return Deferred.fromCoroutine(self.guard.principal(Presented(authorization=authorization)))
 
     def assertAccepted(self, authorization: str) -> None:
         principal = self.successResultOf(self.ask(authorization))
-        self.assertEqual(principal, Principal(account=self.bot, address=JID("bot", DOMAIN, None)))
+        address = JID("bot", DOMAIN, None)
+        self.assertEqual(principal, AccountPrincipal(account=self.bot, address=address, link=self.link))
 
     def assertRefused(self, authorization: str) -> None:
         refusal = self.failureResultOf(self.ask(authorization), Refusal).value
@@ -45,8 +60,7 @@ class GuardTests(SynchronousTestCase):
         """
         header = f"Basic {b64encode(f'{DOMAIN}:the secret'.encode()).decode()}"
         self.assertRefused(header)
-        credentials = Credentials(accounts=[self.bot], threads=Threads())
-        self.guard = Guard(domain=DOMAIN, credentials=credentials, secret="the secret")
+        self.guard = self.makeGuard(secret="the secret")
         principal = self.successResultOf(self.ask(header))
         self.assertEqual(principal.address, JID(None, DOMAIN, None))
         self.assertTrue(principal.maySendAs(JID.parse(f"anyone@{DOMAIN}/x")))
@@ -145,12 +159,129 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(schemes, ["Basic", "Bearer"])
 
 
-class PrincipalTests(SynchronousTestCase):
+class UserTests(SynchronousTestCase):
+    """
+    XMPP users of C{example.com}.
+    """
+
+    def setUp(self) -> None:
+        self.link = FakeUserLink()
+        self.users = FakeUsers(self.link)
+        self.guard = Guard(accounts=None, users=self.users)
+
+    def ask(self, authorization: str, user: str | None = None) -> Deferred[Principal]:
+        presented = Presented(authorization=authorization, user=user, client="192.0.2.7")
+        return Deferred.fromCoroutine(self.guard.principal(presented))
+
+    def assertAccepted(self, authorization: str, user: str | None = None) -> None:
+        principal = self.successResultOf(self.ask(authorization, user))
+        self.assertEqual(principal, UserPrincipal(self.link))
+
+    def assertRefused(self, authorization: str, user: str | None = None) -> None:
+        refusal = self.failureResultOf(self.ask(authorization, user), Refusal).value
+        self.assertEqual((refusal.status, refusal.kind, refusal.condition), (403, "auth", "not-authorized"))
+
+    def test_password(self) -> None:
+        """
+        A bare address and the XMPP password let a user in, over a link of their own.
+        """
+        self.assertAccepted(basic("alice@example.com")["Authorization"])
+        self.assertEqual(self.users.asked, [("alice@example.com", "secret", False, "192.0.2.7")])
+
+    def test_normalised(self) -> None:
+        """
+        The address is normalised, and a resource in it makes no login of its own.
+        """
+        for name in ("ALICE@Example.COM", "alice@example.com/phone"):
+            self.assertAccepted(basic(name)["Authorization"])
+        self.assertEqual({user for user, *_ in self.users.asked}, {"alice@example.com"})
+
+    def test_wrong(self) -> None:
+        """
+        What the server refuses is refused.
+        """
+        self.assertRefused(basic("alice@example.com", "wrong")["Authorization"])
+
+    def test_notAsked(self) -> None:
+        """
+        No server is asked about a name that can't be a user's of a domain that is served.
+        """
+        for name in (
+            "alice",
+            "example.com",
+            "alice@elsewhere.example",
+            "@example.com",
+            "a@b@example.com",
+            "",
+        ):
+            self.assertRefused(basic(name)["Authorization"])
+            self.assertRefused("Bearer token", name)
+        self.assertEqual(self.users.asked, [])
+
+    def test_token(self) -> None:
+        """
+        A token comes with the name of its user in a header.
+        """
+        self.assertAccepted("Bearer token", "Alice@example.com")
+        self.assertEqual(self.users.asked, [("alice@example.com", "token", True, "192.0.2.7")])
+        self.assertRefused("Bearer other", "alice@example.com")
+
+    def test_subject(self) -> None:
+        """
+        Or it names the user itself, as a JWT does; the server says whether that is so.
+        """
+        token = jwt(b'{"sub": "alice@example.com", "exp": 1}')
+        self.assertRefused(f"Bearer {token}")
+        self.assertEqual(self.users.asked, [("alice@example.com", token, True, "192.0.2.7")])
+
+    def test_noSubject(self) -> None:
+        """
+        A token that names nobody, in whatever way, is nobody's.
+        """
+        garbage = (b"", b"{}", b"[]", b'{"sub": 1}', b'{"sub": "a"}', b"\xff", b'{"sub": "alice@example.com"')
+        for token in ("", "a.b", "a.b.c.d", "a.!.c", "a.\udcff.c", *map(jwt, garbage)):
+            self.assertRefused(f"Bearer {token}")
+        self.assertEqual(self.users.asked, [])
+
+    def test_accountsFirst(self) -> None:
+        """
+        An account's token is the account's, whatever name comes with it.
+        """
+        bot = account(tokens=(tokenHash("a token"),))
+        credentials = Credentials(accounts=[bot], workers=Workers(Threads()))
+        accounts = Accounts(domain=DOMAIN, credentials=credentials, link=FakeLink())
+        self.guard = Guard(accounts=accounts, users=self.users)
+        principal = self.successResultOf(self.ask("Bearer a token", "alice@example.com"))
+        self.assertIsInstance(principal, AccountPrincipal)
+        self.assertAccepted(basic("alice@example.com")["Authorization"])
+
+    def test_sendsAs(self) -> None:
+        """
+        A user sends from the login's own resource, or the bare address; from nowhere else.
+        """
+        principal = UserPrincipal(self.link)
+        self.assertEqual(principal.address, self.link.address)
+        for sender in ("alice@example.com", "alice@example.com/r"):
+            self.assertTrue(principal.maySendAs(JID.parse(sender)))
+        for sender in ("alice@example.com/other", "bob@example.com", "bob@example.com/r", "example.com"):
+            self.assertFalse(principal.maySendAs(JID.parse(sender)))
+
+
+def jwt(payload: bytes) -> str:
+    """
+    A token of that payload, with nonsense for a header and a signature.
+    """
+    return f"e30.{urlsafe_b64encode(payload).decode().rstrip('=')}.c2ln"
+
+
+class AccountPrincipalTests(SynchronousTestCase):
     def maySendAs(self, *globs: str) -> list[str]:
         """
         As whom somebody with these globs may send.
         """
-        principal = Principal(account=account(sendAs=globs), address=JID("bot", DOMAIN, None))
+        principal = AccountPrincipal(
+            account=account(sendAs=globs), address=JID("bot", DOMAIN, None), link=FakeLink()
+        )
         senders = [
             f"bot@{DOMAIN}/r",
             f"a1@{DOMAIN}",

@@ -1,0 +1,79 @@
+"""
+The ways to the servers of a domain: the endpoint that is configured, or those that DNS names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.x509 import load_pem_x509_certificates
+from OpenSSL.crypto import X509
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+
+from restbridge.config import UserDomain
+from restbridge.xmpp.c2s import Route
+from restbridge.xmpp.locate import Locator
+
+CONNECT_TIMEOUT = 1.5
+"""Seconds for a connection to one of the hosts that DNS names, before the next is tried."""
+
+
+def optionsForTLS(settings: UserDomain) -> IOpenSSLClientConnectionCreator:
+    """
+    TLS that trusts a domain's servers: their certificate must be for the domain's own name (RFC 6120,
+    section 13.7.2), whatever host they are on. One context for all connections.
+    """
+    roots = None if settings.caFile is None else trustRootFromCertificates(_certificates(settings.caFile))
+    return optionsForClientTLS(settings.domain.removeprefix("[").removesuffix("]"), trustRoot=roots)
+
+
+def _certificates(path: Path) -> list[Certificate]:
+    found = load_pem_x509_certificates(path.read_bytes())
+    return [Certificate(X509.from_cryptography(certificate)) for certificate in found]
+
+
+class Routes:
+    """
+    Finds the routes to one domain.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: UserDomain,
+        options: IOpenSSLClientConnectionCreator,
+        locator: Locator,
+        reactor: Any,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._locator = locator
+        self._reactor = reactor
+
+    async def __call__(self) -> Sequence[Route]:
+        """
+        The routes, the best first.
+
+        @raise LinkDown: the domain says that it has none.
+        """
+        tls, connect = self._settings.tls, self._settings.connect
+        if connect is not None:
+            configured = clientFromString(self._reactor, connect)
+            return [self._route(configured, direct=tls == "direct", startTLS=tls == "required")]
+        return [
+            self._route(
+                HostnameEndpoint(self._reactor, found.host, found.port, timeout=CONNECT_TIMEOUT),
+                direct=found.direct,
+                startTLS=not found.direct,
+            )
+            for found in await self._locator.candidates(self._settings.domain, tls)
+        ]
+
+    def _route(self, endpoint: IStreamClientEndpoint, *, direct: bool, startTLS: bool) -> Route:
+        if direct:
+            endpoint = wrapClientTLS(self._options, endpoint)
+        return Route(endpoint=endpoint, startTLS=startTLS)
