@@ -17,11 +17,8 @@ from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import Link
 from restbridge.config import Rest
-from restbridge.stanzas.errors import LinkDown, NoAnswer
-from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused
-from restbridge.web.answer import Refusal, unavailable
+from restbridge.web.answer import Refusal
 from restbridge.xmpp.archive import isArchiveQuery
-from restbridge.xmpp.exchange import DuplicateId
 
 Reply: TypeAlias = Element | list[Element]
 """One stanza, or those of an archive."""
@@ -33,29 +30,18 @@ async def deliver(stanza: Element, link: Link, settings: Rest, timeout: str | No
 
     @param timeout: the Prosody-Rest-Timeout header.
     @return: what answers it, or L{None} where the server took it and said nothing.
-    @raise Refusal: it can't be sent (409, 413, 422), the link is down (503), nobody answers (504).
+    @raise Refusal: it is no request (422), or the header no time (400). The link's own errors, which
+        L{restbridge.web.answer.refusalFor} knows, come as they are.
     """
-    try:
-        if stanza.name != "iq":
-            return await link.confirm(stanza)
-        _checkRequest(stanza)
-        seconds = _seconds(timeout, settings)
-        if isArchiveQuery(stanza):
-            found = await link.query(stanza, seconds)
-            # Even an empty archive answers in the form of a full one; an error comes by itself.
-            return found[-1] if found[-1].getAttribute("type") == "error" else found
-        return await link.request(stanza, seconds)
-    except LinkDown as down:
-        raise unavailable(str(down)) from None
-    except NoAnswer as silence:
-        raise Refusal(504, "wait", "remote-server-timeout", str(silence)) from None
-    except DuplicateId as duplicate:
-        raise Refusal(409, "cancel", "conflict", str(duplicate)) from None
-    except StanzaTooLarge as large:
-        sizes = {"size": large.size, "limit": large.limit}
-        raise Refusal(413, "modify", "resource-constraint", str(large), sizes) from None
-    except XMLRefused as refused:
-        raise Refusal(422, "modify", "not-acceptable", str(refused)) from None
+    if stanza.name != "iq":
+        return await link.confirm(stanza)
+    _checkRequest(stanza)
+    seconds = _seconds(timeout, settings)
+    if isArchiveQuery(stanza):
+        found = await link.query(stanza, seconds)
+        # Even an empty archive answers in the form of a full one; an error comes by itself.
+        return found[-1] if found[-1].getAttribute("type") == "error" else found
+    return await link.request(stanza, seconds)
 
 
 def _checkRequest(iq: Element) -> None:

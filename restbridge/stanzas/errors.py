@@ -112,6 +112,12 @@ class NoAnswer(Exception):
         self.seconds = seconds
 
 
+class DuplicateId(ValueError):
+    """
+    An IQ with the same addresses and id awaits its answer still.
+    """
+
+
 @attrs.frozen(kw_only=True)
 class StanzaError:
     """

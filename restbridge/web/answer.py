@@ -19,8 +19,9 @@ from twisted.web.iweb import IRequest
 from twisted.words.xish.domish import Element
 from werkzeug.exceptions import HTTPException
 
+from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
 from restbridge.stanzas.media import ERRORS, HTML, JSON, XML, choose
-from restbridge.stanzas.xml import illegalCharacter, serialize
+from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, illegalCharacter, serialize
 
 NS_STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 
@@ -102,8 +103,30 @@ def refusalFor(request: IRequest, failure: Failure) -> Refusal:
         return notFound(request.method.decode("latin-1"), request.path.decode("latin-1"))
     if isinstance(error, CancelledError):
         return Refusal(408, "wait", "remote-server-timeout", "the client has left")
+    refusal = _ofLink(error)
+    if refusal is not None:
+        return refusal
     log.failure("A request could not be answered", failure)
     return Refusal(500, "cancel", "internal-server-error", "restbridge failed; its log says why")
+
+
+def _ofLink(error: BaseException | None) -> Refusal | None:
+    """
+    What the errors of a L{restbridge.boundaries.Link} mean.
+    """
+    match error:
+        case LinkDown():
+            return unavailable(str(error))
+        case NoAnswer():
+            return Refusal(504, "wait", "remote-server-timeout", str(error))
+        case DuplicateId():
+            return Refusal(409, "cancel", "conflict", str(error))
+        case StanzaTooLarge():
+            sizes = {"size": error.size, "limit": error.limit}
+            return Refusal(413, "modify", "resource-constraint", str(error), sizes)
+        case XMLRefused():
+            return Refusal(422, "modify", "not-acceptable", str(error))
+    return None
 
 
 def _asJSON(refusal: Refusal) -> bytes:

@@ -17,16 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.words.xish.domish import Element
 
-from restbridge.stanzas.errors import LinkDown, NoAnswer
+from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
 
 Key = tuple[str, str, str]
 """From, to and id of a request, as sent."""
-
-
-class DuplicateId(ValueError):
-    """
-    An IQ with the same addresses and id awaits its answer still.
-    """
 
 
 @attrs.define

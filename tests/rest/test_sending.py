@@ -4,9 +4,8 @@ C{POST /rest}: what is sent, and what comes back.
 
 from __future__ import annotations
 
-from restbridge.stanzas.errors import LinkDown, NoAnswer
+from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, parseDocument
-from restbridge.xmpp.exchange import DuplicateId
 from tests.rest.case import BOT, FORM, TEXT, XML, RestTestCase
 from tests.web.client import basic
 

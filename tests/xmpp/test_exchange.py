@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
-from restbridge.stanzas.errors import LinkDown, NoAnswer
-from restbridge.xmpp.exchange import DuplicateId, Exchange
+from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
+from restbridge.xmpp.exchange import Exchange
 from tests.xmpp.fakes import stanza
 
 PING = "<iq type='get' from='bot@bridge.localhost' to='localhost' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
