@@ -23,7 +23,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.names.client import Resolver
 from twisted.python.usage import Options as UsageOptions
 from twisted.web.resource import IResource
 
@@ -46,7 +45,7 @@ from restbridge.workers import Workers
 from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.component import Component
 from restbridge.xmpp.entity import Entity
-from restbridge.xmpp.locate import Locator
+from restbridge.xmpp.locate import Locator, PatientResolver
 
 log = Logger()
 
@@ -151,15 +150,20 @@ def _accounts(
 
 
 def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> Sessions:
-    resolver = Resolver(RESOLVER_CONFIGURATION, reactor=reactor)
+    served = _served(domains, reactor, workers) if domains else {}
+    return Sessions(served=served, attempts=Attempts(clock=reactor), clock=reactor)
+
+
+def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> dict[str, Served]:
+    resolver = PatientResolver(RESOLVER_CONFIGURATION, reactor=reactor)
     locator = Locator(resolver=resolver, clock=reactor)
     served = {}
     for domain, settings in domains.items():
+        routes = Routes(settings=settings, locator=locator, reactor=reactor)
         options = optionsForTLS(settings)
-        routes = Routes(settings=settings, options=options, locator=locator, reactor=reactor)
         logins = Logins(domain=domain, routes=routes, options=options, workers=workers, clock=reactor)
         served[domain] = Served(settings=settings, logins=logins)
-    return Sessions(served=served, attempts=Attempts(clock=reactor), clock=reactor)
+    return served
 
 
 def bridge(configuration: Configuration, reactor: Any) -> IService:

@@ -79,15 +79,26 @@ class Attempts:
         address = self._addresses.of(_network(client))
         await address.borrow()
         try:
-            jid = self._accounts.of(account)
-            # Otherwise whoever has many addresses could lock the rightful user out.
-            if address.owed == 0 and not jid.lendsAtOnce():
-                return Attempt(self._clock, [address])
-            await jid.borrow()
+            return Attempt(self._clock, [address, *await self._borrow(account, address)])
         except BaseException:
             address.giveBack()
             raise
-        return Attempt(self._clock, [address, jid])
+
+    async def _borrow(self, account: str, address: _Bucket) -> list[_Bucket]:
+        """
+        The JID's bucket, a token of which was borrowed, or nothing, for an address without a failure:
+        otherwise whoever has many addresses could lock the rightful user out.
+        """
+        jid = self._accounts.of(account)
+        try:
+            if address.owed or jid.lendsAtOnce():
+                await jid.borrow()
+                return [jid]
+        except TooManyAttempts:
+            # The failure that made it wait may be forgotten by now.
+            if address.owed:
+                raise
+        return []
 
 
 @attrs.define(eq=False)
@@ -127,13 +138,14 @@ class _Bucket:
     """
     The tokens of one address or JID.
 
+    @ivar lent: how many are under way; while none is, nobody waits.
     @ivar _owed: seconds, at the time C{_at}, until all that failures took is back.
     """
 
     _clock: IReactorTime
+    lent: int = 0
     _owed: float = 0.0
     _at: float = 0.0
-    _lent: int = 0
     _waiting: list[Deferred[None]] = attrs.Factory(list)
     _serving: bool = False
 
@@ -144,10 +156,6 @@ class _Bucket:
         self._owed = max(0.0, self._owed - max(0.0, now - self._at))
         self._at = now
         return self._owed
-
-    @property
-    def disturbed(self) -> bool:
-        return self._lent > 0 or bool(self._waiting)
 
     def lendsAtOnce(self) -> bool:
         return not self._waiting and self._short() <= 0
@@ -162,7 +170,7 @@ class _Bucket:
         return waiter
 
     def giveBack(self) -> None:
-        self._lent -= 1
+        self.lent -= 1
         self._serve()
 
     def lose(self) -> None:
@@ -173,7 +181,7 @@ class _Bucket:
         """
         Seconds until there is a token, should none be brought back; not positive if there is one.
         """
-        return self.owed + (self._lent + 1 - TOKENS) * EVERY
+        return self.owed + (self.lent + 1 - TOKENS) * EVERY
 
     def _serve(self) -> None:
         # Who is served may settle at once: that is for the loop under way, not for one inside it.
@@ -183,9 +191,9 @@ class _Bucket:
         while self._waiting:
             short = self._short()
             if short <= 0:
-                self._lent += 1
+                self.lent += 1
                 self._waiting.pop(0).callback(None)
-            elif self._lent == 0:
+            elif self.lent == 0:
                 self._waiting.pop(0).errback(TooManyAttempts(ceil(short)))
             else:
                 break
@@ -218,7 +226,7 @@ class _Buckets:
             del self._kept[oldest]
 
     def _oldestIdle(self) -> str | None:
-        return next((key for key, bucket in self._kept.items() if not bucket.disturbed), None)
+        return next((key for key, bucket in self._kept.items() if not bucket.lent), None)
 
 
 def _network(client: str) -> str:

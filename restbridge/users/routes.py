@@ -22,13 +22,18 @@ CONNECT_TIMEOUT = 1.5
 """Seconds for a connection to one of the hosts that DNS names, before the next is tried."""
 
 
-def optionsForTLS(settings: UserDomain) -> IOpenSSLClientConnectionCreator:
+def optionsForTLS(
+    settings: UserDomain, protocols: Sequence[bytes] | None = None
+) -> IOpenSSLClientConnectionCreator:
     """
     TLS that trusts a domain's servers: their certificate must be for the domain's own name (RFC 6120,
     section 13.7.2), whatever host they are on. One context for all connections.
+
+    @param protocols: what is asked for by ALPN.
     """
     roots = None if settings.caFile is None else trustRootFromCertificates(_certificates(settings.caFile))
-    return optionsForClientTLS(settings.domain.removeprefix("[").removesuffix("]"), trustRoot=roots)
+    host = settings.domain.removeprefix("[").removesuffix("]")
+    return optionsForClientTLS(host, trustRoot=roots, acceptableProtocols=protocols)
 
 
 def _certificates(path: Path) -> list[Certificate]:
@@ -41,16 +46,10 @@ class Routes:
     Finds the routes to one domain.
     """
 
-    def __init__(
-        self,
-        *,
-        settings: UserDomain,
-        options: IOpenSSLClientConnectionCreator,
-        locator: Locator,
-        reactor: Any,
-    ) -> None:
+    def __init__(self, *, settings: UserDomain, locator: Locator, reactor: Any) -> None:
         self._settings = settings
-        self._options = options
+        # One port may serve several protocols by their names (XEP-0368).
+        self._options = optionsForTLS(settings, [b"xmpp-client"])
         self._locator = locator
         self._reactor = reactor
 

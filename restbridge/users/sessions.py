@@ -85,12 +85,15 @@ class _Session:
 
     def knows(self, mark: bytes) -> bool:
         """
-        Whether the server has accepted this secret lately. Counts as a use of the session.
+        Whether the server has accepted this secret lately; that is a use of the session, then.
         """
-        self._used = now = self._clock.seconds()
-        return any(
+        now = self._clock.seconds()
+        known = any(
             compare_digest(secret.mark, mark) and now - secret.checked < RECHECK for secret in self._secrets
         )
+        if known:
+            self._used = now
+        return known
 
     def learn(self, mark: bytes, *, isToken: bool) -> None:
         """

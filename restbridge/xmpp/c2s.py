@@ -189,12 +189,16 @@ class Logins:
 
     async def _login(self, user: JID, credential: Credential) -> UserStream:
         problem: Exception = LinkDown(f"no server of {self._domain} is known")
+        latest = self._clock.seconds() + LOGIN_TIMEOUT
         for route in await self._routes():
             try:
                 stream = await self._negotiate(route, user, credential)
             except (ConnectError, DNSLookupError) as error:
                 # Only what was never connected is tried elsewhere: a server's word counts for its domain.
                 problem = error
+                if self._clock.seconds() >= latest:
+                    # A look-up that is cancelled fails like one without a result.
+                    break
             else:
                 return UserStream(stream=stream, address=stream.address, clock=self._clock)
         raise problem

@@ -24,6 +24,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IResolver
 from twisted.logger import Logger
+from twisted.names.client import Resolver
 from twisted.names.dns import Record_SRV
 from twisted.python.failure import Failure
 
@@ -59,6 +60,18 @@ _SERVICES = {"required": (_STARTTLS, _DIRECT), "direct": (_DIRECT,)}
 """What is asked for; the first decides what happens when there is nothing usable."""
 
 _Found = tuple[Record_SRV, Candidate]
+
+
+class PatientResolver(Resolver):
+    """
+    Twisted's resolver, but for one fault: where no socket could be opened it never looked that name up again.
+    """
+
+    def queryUDP(self, queries: Any, timeout: Any = None) -> Deferred[Any]:
+        """
+        Ask; a query that can't be sent fails like one without an answer.
+        """
+        return maybeDeferred(super().queryUDP, queries, timeout)
 
 
 class Locator:
@@ -97,7 +110,7 @@ class Locator:
             ]
             if found:
                 return [candidate for _, candidate in self._inOrder(found)]
-            if answers[0] and all(_isRoot(record) for record in answers[0]):
+            if answers[0] and not any(record.target.name for record in answers[0]):
                 raise LinkDown(
                     f'{service}.{host} says in DNS that nothing is offered there ("."): '
                     f'set users."{domain}".connect if there is a server all the same'
@@ -154,16 +167,12 @@ def _serviceRecords(answer: tuple[list[Any], object, object]) -> list[Record_SRV
     return sorted(records, key=attrgetter("priority"))[:MAX_RECORDS]
 
 
-def _isRoot(record: Record_SRV) -> bool:
-    return record.target.name in (b"", b".")
-
-
 def _target(record: Record_SRV) -> str | None:
     """
     The host that a record names; L{None} if it is none that an endpoint can connect to.
     """
     try:
-        return idna.encode(record.target.name.removesuffix(b".")).decode("ascii")
+        return idna.encode(record.target.name).decode("ascii")
     except UnicodeError:
         return None
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any, Protocol
+from unicodedata import normalize
 
 from scramp import ScramClient, ScramException
+from scramp.utils import saslprep
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.sasl import (
@@ -94,6 +96,22 @@ class _OneMessage:
         """
 
 
+class _Prepared:
+    """
+    A password as it is hashed: by SASLprep (RFC 4013), and where that knows a character not, as emoji,
+    which servers take all the same, normalised alone. scramp's own would refuse it.
+    """
+
+    def __init__(self, password: str) -> None:
+        try:
+            self._text: str = saslprep(password)
+        except ScramException:
+            self._text = normalize("NFKC", password)
+
+    def __bytes__(self) -> bytes:
+        return self._text.encode()
+
+
 class Scram:
     """
     Salted Challenge Response (RFC 5802): the password stays here, and the server proves that it knows it.
@@ -101,12 +119,13 @@ class Scram:
 
     def __init__(self, names: Collection[str], user: str, password: str, workers: Workers) -> None:
         """
-        @raise LoginRefused: no account can have such a password (RFC 4013).
+        @raise LoginRefused: no account can have such a name (RFC 4013).
         """
         try:
-            self._client = ScramClient(list(names), user, password)
+            self._client = ScramClient(list(names), user, "")
         except ScramException:
             raise LoginRefused("not-authorized") from None
+        self._client.password = _Prepared(password)
         self.name: str = self._client.mechanism_name
         self._workers = workers
         self._challenges = 0
@@ -146,7 +165,7 @@ def mechanismFor(offered: Collection[str], user: str, credential: Credential, wo
 
     @param user: the local part.
     @raise LinkDown: the server offers none that may be used.
-    @raise LoginRefused: the credential is one that no account can have.
+    @raise LoginRefused: the credential is one that no account of the server can have.
     """
     if not credential.secret or "\0" in credential.secret or not _isText(credential.secret):
         raise LoginRefused("not-authorized")
@@ -168,7 +187,7 @@ def _forToken(offered: Collection[str], user: str, token: str) -> Mechanism:
         return _OneMessage("OAUTHBEARER", f"n,,\1auth=Bearer {token}\1\1", afterError=b"\1")
     if "X-OAUTH2" in offered:
         return _OneMessage("X-OAUTH2", f"\0{user}\0{token}")
-    raise LinkDown("the server takes no OAuth tokens; log in with the password")
+    raise LoginRefused("the server takes no OAuth tokens")
 
 
 def _isText(secret: str) -> bool:

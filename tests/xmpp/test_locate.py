@@ -188,6 +188,14 @@ class AnsweredTests(LocatorTests):
         self.assertIn(first["little"], range(8, 40))
         self.assertLess(first["none"], 8)
 
+    async def test_littleWeights(self) -> None:
+        """
+        A weight of 0 has its chance beside a small one: the sum of the weights is among the draws, and 0 too.
+        """
+        self.server.say(STARTTLS, srv(b"none"), srv(b"one", weight=1))
+        first = Counter([(await self.found())[0].host for _ in range(100)])
+        self.assertIn(first["none"], range(38, 63))
+
     async def test_noWeights(self) -> None:
         """
         Servers without weight, of one kind or the other, come first equally often.
