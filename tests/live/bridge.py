@@ -57,6 +57,13 @@ def componentTable(port: int, domain: str = "bridge.localhost", secret: str = SE
     return {"domain": domain, "secret": secret, "connect": f"tcp:{LOOPBACK}:{port}"}
 
 
+def usersTable(port: int, **more: Any) -> dict[str, Any]:
+    """
+    A section C{[users."DOMAIN"]} for a server on this machine; without TLS, unless C{more} says otherwise.
+    """
+    return {"connect": f"tcp:{LOOPBACK}:{port}", "tls": "off", **more}
+
+
 def botTable() -> dict[str, Any]:
     """
     The section C{[accounts.bot]}; its password is hashed as cheaply as Argon2 allows.
@@ -97,16 +104,19 @@ def _value(value: object) -> str:
 
 class Bridge:
     """
-    A bridge with one account C{bot}, and its HTTP side.
+    A bridge and its HTTP side. Where it has a component, there is one account, C{bot}.
 
     @ivar port: where it serves HTTP.
     """
 
     def __init__(
-        self, component: Mapping[str, Any], callbacks: list[dict[str, Any]] | None = None, **sections: Any
+        self,
+        component: Mapping[str, Any] | None,
+        callbacks: list[dict[str, Any]] | None = None,
+        **sections: Any,
     ) -> None:
         """
-        @param component: the section C{[component]}, see L{componentTable}.
+        @param component: the section C{[component]}, see L{componentTable}; L{None} to serve users alone.
         @param callbacks: the sections C{[[callbacks]]}.
         @param sections: further sections by their names.
         """
@@ -114,13 +124,10 @@ class Bridge:
         folder = self._stack.enter_context(temporaryFolder("bridge"))
         (self.port,) = freePorts(1)
         listen = {"listen": f"tcp:{self.port}:interface={LOOPBACK}"}
-        configuration = {
-            **sections,
-            "component": dict(component),
-            "http": {**listen, **sections.get("http", {})},
-            "accounts": sections.get("accounts", {"bot": botTable()}),
-            "callbacks": callbacks or [],
-        }
+        configuration = {**sections, "http": {**listen, **sections.get("http", {})}}
+        if component is not None:
+            accounts = sections.get("accounts", {"bot": botTable()})
+            configuration |= {"component": component, "accounts": accounts, "callbacks": callbacks or []}
         file = folder / "restbridge.toml"
         file.write_text(toml(configuration))
         command = [twistd(), "-n", "--pidfile=", "restbridge", "--config", str(file)]

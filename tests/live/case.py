@@ -51,7 +51,10 @@ class Stage:
         self._stack.callback(self.relay.close)
         if case.needsBridge:
             component = componentTable(self.relay.port if case.throughRelay else self.relay.target)
-            bridge = Bridge(component, case.callbacks(self.receiver), **case.sections)
+            sections = dict(case.sections)
+            if users := case.users(self.server):
+                sections["users"] = users
+            bridge = Bridge(component, case.callbacks(self.receiver), **sections)
             self.bridge = self._stack.enter_context(bridge).start()
 
     def close(self) -> None:
@@ -84,6 +87,13 @@ class LiveCase(unittest.TestCase):
         """
         return []
 
+    @classmethod
+    def users(cls, server: Server) -> dict[str, Any]:
+        """
+        The sections C{[users."DOMAIN"]} of the bridge's configuration, by their domains.
+        """
+        return {}
+
     def setUp(self) -> None:
         """
         Find the stage set, and see to it that the bridge's log stays clean.
@@ -105,7 +115,7 @@ class LiveCase(unittest.TestCase):
         since = bridge.process.logSize()
         self.addCleanup(lambda: self.assertEqual([], bridge.faults(since), "the bridge's log holds faults"))
 
-    def startBridge(self, component: dict[str, Any], ready: bool = True, **more: Any) -> Bridge:
+    def startBridge(self, component: dict[str, Any] | None, ready: bool = True, **more: Any) -> Bridge:
         """
         A bridge for this test alone.
         """

@@ -8,13 +8,14 @@ itself.
 
 from __future__ import annotations
 
-import http.client
 import json
+import re
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
-from tests.live.process import LOOPBACK, Process, freePorts
+from tests.live.process import LOOPBACK, Process, eventually, freePorts
 from tests.live.servers import (
     ACCOUNTS,
     COMPONENTS,
@@ -24,27 +25,31 @@ from tests.live.servers import (
     Server,
     ServerMissing,
     passwordOf,
-    writeCertificate,
 )
+from tests.live.web import ask
+
+JSON = {"Content-Type": "application/json"}
 
 # One listener for each component: a listener with several hosts routes all of them to whoever attaches.
 # s2s_access none, or each stanza to an absent domain costs a DNS look-up.
 CONFIGURATION = """
-loglevel: warning
+loglevel: info
 log_rotate_count: 0
 hosts: ["{host}"]
 certfiles: ["{certificate}"]
 s2s_access: none
 auth_method: [internal]
-auth_password_format: plain
-disable_sasl_mechanisms: ["X-OAUTH2"]
+auth_password_format: {format}
+disable_sasl_mechanisms: {disabled}
+oauth_access: all
 shaper_rules:
   max_user_sessions: 1000
   max_user_offline_messages: 10000
 listen:
-  - {{port: {c2sPort}, ip: "{loopback}", module: ejabberd_c2s, access: all, shaper: none, starttls: false}}
+  - {{port: {c2sPort}, ip: "{loopback}", module: ejabberd_c2s, access: all, shaper: none, {clear}}}
   - {{port: {tlsPort}, ip: "{loopback}", module: ejabberd_c2s, access: all, shaper: none,
       starttls_required: true}}
+  - {{port: {directTlsPort}, ip: "{loopback}", module: ejabberd_c2s, access: all, shaper: none, tls: true}}
   - {{port: {httpPort}, ip: "{loopback}", module: ejabberd_http, request_handlers: {{/api: mod_http_api}}}}
 {components}
 acl:
@@ -52,7 +57,7 @@ acl:
 access_rules:
   everyone: {{allow: all}}
 api_permissions:
-  "accounts": {{from: [mod_http_api], who: {{ip: 127.0.0.0/8}}, what: [register]}}
+  "tests": {{from: [mod_http_api], who: {{ip: 127.0.0.0/8}}, what: "*"}}
 modules:
   mod_admin_extra: {{}}
   mod_adhoc: {{}}
@@ -112,7 +117,6 @@ class Ejabberd(Server):
         super().__init__()
         self._httpPort, distributionPort, *ports = freePorts(2 + len(COMPONENTS))
         self._ports = dict(zip(COMPONENTS, ports, strict=True))
-        writeCertificate(self.certificate)
         self._joinKeyAndCertificate()
         for name in ("spool", "home"):
             (self.folder / name).mkdir()
@@ -127,6 +131,58 @@ class Ejabberd(Server):
         The port of this component's listener.
         """
         return self._ports[domain]
+
+    def addAccount(self, name: str, password: str) -> None:
+        """
+        Over ejabberd's own HTTP API.
+        """
+        self._command("register", user=name, host=HOST, password=password)
+
+    def changePassword(self, name: str, password: str) -> None:
+        """
+        Likewise.
+        """
+        self._command("change_password", user=name, host=HOST, newpass=password)
+
+    def deleteAccount(self, name: str) -> None:
+        """
+        Likewise.
+        """
+        self._command("unregister", user=name, host=HOST)
+
+    def endSession(self, name: str) -> None:
+        """
+        Likewise.
+        """
+        self._command("kick_user", user=name, host=HOST)
+
+    def logins(self, name: str) -> int:
+        """
+        The log is written behind the server's back: what was to be counted is there when a mark is.
+        """
+        mark = secrets.token_hex(8)
+        self._command("check_account", user=mark, host=HOST)
+        eventually(lambda: mark in self.process.log(), "ejabberd to write its log")
+        accepted = rf" Accepted c2s \S+ authentication for {re.escape(name)}@{HOST} "
+        return len(re.findall(accepted, self.process.log()))
+
+    def token(self, name: str) -> str:
+        """
+        From ejabberd's own OAuth server.
+        """
+        issued = self._command("oauth_issue_token", jid=f"{name}@{HOST}", ttl=3600, scopes="sasl_auth")
+        return str(issued["token"])
+
+    def _command(self, command: str, **arguments: object) -> Any:
+        """
+        Have a command done, over ejabberd's own HTTP API.
+
+        @return: its result.
+        """
+        answer = ask(self._httpPort, "POST", f"/api/{command}", json.dumps(arguments).encode(), JSON)
+        if answer.status != 200:
+            raise AssertionError(f"ejabberd refused {command}: {answer.status} {answer.text()}")
+        return answer.json()
 
     def _joinKeyAndCertificate(self) -> None:
         """
@@ -150,6 +206,10 @@ class Ejabberd(Server):
             certificate=self.folder / "both.pem",
             c2sPort=self.c2sPort,
             tlsPort=self.tlsPort,
+            directTlsPort=self.directTlsPort,
+            clear="starttls_required: true" if self.demandsTLS else "starttls: false",
+            format="scram" if self.hashed else "plain",
+            disabled=json.dumps(self._disabled()),
             httpPort=self._httpPort,
             components=components.rstrip(),
         )
@@ -184,18 +244,9 @@ class Ejabberd(Server):
 
     def _createAccounts(self) -> None:
         """
-        Ask for the accounts over ejabberd's own HTTP API; 409 says that one exists already.
+        Those that an earlier start has not made.
         """
-        connection = http.client.HTTPConnection(LOOPBACK, self._httpPort, timeout=10)
-        try:
-            for account in ACCOUNTS:
-                asked = {"user": account, "host": HOST, "password": passwordOf(account)}
-                connection.request(
-                    "POST", "/api/register", json.dumps(asked), {"Content-Type": "application/json"}
-                )
-                answer = connection.getresponse()
-                said = answer.read()
-                if answer.status not in (200, 409):
-                    raise AssertionError(f"ejabberd did not register {account}: {answer.status} {said!r}")
-        finally:
-            connection.close()
+        there = self._command("registered_users", host=HOST)
+        for account in ACCOUNTS:
+            if account not in there:
+                self.addAccount(account, passwordOf(account))

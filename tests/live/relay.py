@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from tests.live.process import LOOPBACK, freePorts
+
+Filter = Callable[[bytes], bytes]
+"""What is passed on instead of what came."""
 
 
 class Relay:
@@ -67,6 +71,18 @@ class Relay:
             far.settimeout(None)
             self._join(near, far)
 
+    def _fromClient(self) -> Filter:
+        """
+        What a connection's client says passes through this.
+        """
+        return bytes
+
+    def _fromServer(self) -> Filter:
+        """
+        What a connection's server says passes through this.
+        """
+        return bytes
+
     def _join(self, near: socket.socket, far: socket.socket) -> None:
         """
         Let the two ends talk, each direction in a thread.
@@ -74,21 +90,50 @@ class Relay:
         with self._lock:
             self.connections += 1
             self._open |= {near, far}
-        for source, target in ((near, far), (far, near)):
+        for source, target, through in ((near, far, self._fromClient()), (far, near, self._fromServer())):
             source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+            threading.Thread(target=self._pump, args=(source, target, through), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, through: Filter) -> None:
         """
         Copy, until one end has had enough.
         """
         with suppress(OSError):
             while data := source.recv(65536):
-                target.sendall(data)
+                target.sendall(through(data))
         for end in (source, target):
             _close(end)
         with self._lock:
             self._open -= {source, target}
+
+
+class Wiretap(Relay):
+    """
+    A relay that remembers what clients say.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._heard = bytearray()
+        super().__init__(port)
+
+    def sent(self) -> bytes:
+        """
+        What clients have said, all connections in one.
+        """
+        with self._lock:
+            return bytes(self._heard)
+
+    def _fromClient(self) -> Filter:
+        """
+        Remember, and pass on.
+        """
+
+        def hear(data: bytes) -> bytes:
+            with self._lock:
+                self._heard += data
+            return data
+
+        return hear
 
 
 def _close(end: socket.socket) -> None:

@@ -10,7 +10,10 @@ at once::
 
 Every server knows the host C{localhost} with the accounts of L{ACCOUNTS}, rooms at C{conference.localhost},
 archives of both, and the components of L{COMPONENTS}. L{tests.live.prosody} and L{tests.live.ejabberd} say
-how.
+how. A test that needs a server of another kind says so in a subclass::
+
+    class Strict(Prosody):
+        mechanisms = ("SCRAM-SHA-1",)
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -36,6 +40,12 @@ ACCOUNTS = ("alice", "bob", "kate")
 SECRET = "secret"
 PROBE = "probe.localhost"
 COMPONENTS = ("bridge.localhost", "bridge2.localhost", PROBE)
+TOKEN_MECHANISMS = ("OAUTHBEARER", "X-OAUTH2")
+MECHANISMS = (
+    *("PLAIN", "DIGEST-MD5", "ANONYMOUS", "EXTERNAL", *TOKEN_MECHANISMS),
+    *(f"SCRAM-SHA-{size}{plus}" for size in (1, 256, 512) for plus in ("", "-PLUS")),
+)
+"""All that a server might offer."""
 
 
 class ServerMissing(Exception):
@@ -97,13 +107,12 @@ def readUntil(connection: socket.socket, pattern: re.Pattern[bytes]) -> re.Match
     return match
 
 
-def writeCertificate(path: Path) -> None:
+def writeCertificate(path: Path, *hosts: str) -> None:
     """
-    Write a fresh self-signed certificate for L{HOST} and L{ROOMS} to C{path}, and its key to a C{.key} beside
-    it.
+    Write a fresh self-signed certificate for C{hosts} to C{path}, and its key to a C{.key} beside it.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -113,7 +122,7 @@ def writeCertificate(path: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST), x509.DNSName(ROOMS)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -133,9 +142,20 @@ class Server:
 
     @ivar c2sPort: for clients, without encryption.
     @ivar tlsPort: for clients, with STARTTLS; L{certificate} is what to trust.
+    @ivar directTlsPort: for clients, with TLS from the first byte.
+    @cvar mechanisms: the SASL mechanisms that clients are offered; L{None} for the server's own choice.
+    @cvar demandsTLS: whether nobody may log in outside TLS, not even on L{c2sPort}.
+    @cvar certificateName: the host that the certificate is for.
+    @cvar hashed: whether passwords are stored as SCRAM-SHA-1 hashes.
+    @cvar tokens: whether the L{token} of an account opens it.
     """
 
     name: str
+    mechanisms: ClassVar[tuple[str, ...] | None] = None
+    demandsTLS: ClassVar[bool] = False
+    certificateName: ClassVar[str] = HOST
+    hashed: ClassVar[bool] = False
+    tokens: ClassVar[bool] = False
     refusesSecondComponent: bool
     """Whether a second connection for the same component domain gets C{<conflict/>}."""
 
@@ -143,7 +163,8 @@ class Server:
         self._stack = ExitStack()
         self.folder = self._stack.enter_context(temporaryFolder(self.name))
         self.certificate = self.folder / "certificate.pem"
-        self.c2sPort, self.tlsPort = freePorts(2)
+        self.c2sPort, self.tlsPort, self.directTlsPort = freePorts(3)
+        writeCertificate(self.certificate, self.certificateName, f"conference.{self.certificateName}")
         self.process: Process
 
     def __enter__(self) -> Server:
@@ -197,6 +218,51 @@ class Server:
         Attach a component that never answers.
         """
         return attach(self.componentPort(domain), domain, secret)
+
+    def addAccount(self, name: str, password: str) -> None:
+        """
+        Make an account, on the running server.
+        """
+        raise NotImplementedError
+
+    def changePassword(self, name: str, password: str) -> None:
+        """
+        Give an account another password. Prosody ends its sessions then, ejabberd does not.
+        """
+        raise NotImplementedError
+
+    def deleteAccount(self, name: str) -> None:
+        """
+        Delete an account, which ends its sessions.
+        """
+        raise NotImplementedError
+
+    def endSession(self, name: str) -> None:
+        """
+        End an account's sessions.
+        """
+        raise NotImplementedError
+
+    def logins(self, name: str) -> int:
+        """
+        How often a client has logged in to an account, from first to last.
+        """
+        raise NotImplementedError
+
+    def token(self, name: str) -> str:
+        """
+        A fresh token that opens an account, where the server takes L{tokens}.
+        """
+        raise NotImplementedError
+
+    def _disabled(self) -> tuple[str, ...]:
+        """
+        The SASL mechanisms that clients are not offered.
+        """
+        tokens = TOKEN_MECHANISMS if self.tokens else ()
+        if self.mechanisms is None:
+            return tuple(each for each in TOKEN_MECHANISMS if each not in tokens)
+        return tuple(each for each in MECHANISMS if each not in self.mechanisms + tokens)
 
     def _accepts(self) -> bool:
         """

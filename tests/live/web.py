@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 from tests.live.client import parse
 from tests.live.process import LOOPBACK
+from tests.live.servers import HOST, passwordOf
 
 
 def basic(name: str, password: str) -> str:
@@ -22,6 +23,13 @@ def basic(name: str, password: str) -> str:
     The value of an Authorization header.
     """
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def asUser(account: str, password: str | None = None) -> str:
+    """
+    The value of an Authorization header: an XMPP account, with its own password if none is named.
+    """
+    return basic(f"{account}@{HOST}", passwordOf(account) if password is None else password)
 
 
 @dataclass(frozen=True)
