@@ -39,7 +39,7 @@ from twisted.words.protocols.jabber.xmlstream import (
     TLSInitiatingInitializer,
     XmlStreamFactory,
 )
-from twisted.words.xish.domish import Element
+from twisted.words.xish.domish import Element, ParserError
 from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 
 from restbridge.boundaries import Credential
@@ -51,7 +51,7 @@ from restbridge.xmpp.sasl import Authentication
 from restbridge.xmpp.stream import GuardedXmlStream
 from restbridge.xmpp.userstream import UserStream
 
-LOGIN_TIMEOUT = 4.5
+LOGIN_TIMEOUT = 4.0
 """Seconds for a whole login, look-ups included; whoever waits for it gets an answer within five."""
 
 
@@ -182,7 +182,7 @@ class Logins:
         """
 
         def late(_: object, seconds: float) -> Failure:
-            return Failure(LinkDown(f"{self._domain} did not finish a login within {seconds:g} s"))
+            return Failure(LinkDown(f"the server did not finish a login within {seconds:g} s"))
 
         login = Deferred.fromCoroutine(self._login(user, credential))
         return login.addTimeout(LOGIN_TIMEOUT, self._clock, late).addErrback(_inWords)
@@ -234,6 +234,7 @@ class Logins:
 
 
 _TLS_PROBLEM = "the server's certificate is not one that is trusted for the domain"
+"""What docs/operating.md tells the operator to look for."""
 
 
 def _inWords(failure: Failure) -> Failure:
@@ -251,6 +252,8 @@ def _reason(error: BaseException | None) -> str:
         return f"{_TLS_PROBLEM}: it is for another name"
     if isinstance(error, TLSError):
         return f"TLS failed: {_openSSL(error)}"
+    if isinstance(error, ParserError):
+        return f"what answers does not speak XMPP: {error}"
     if isinstance(error, StreamError):
         return f"the server ended the login: {error.condition}"
     if isinstance(error, StanzaError):
