@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.web.resource import IResource
 
 from restbridge.boundaries import Taker
+from restbridge.clientapi.api import ClientAPI
 from restbridge.config import Component as ComponentSettings
 from restbridge.config import Configuration, ConfigurationRefused, UserDomain, find, load
 from restbridge.demo import Demo
@@ -119,12 +121,13 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         callbacks = Callbacks(receivers=receivers, send=component.send)
         component.offerTo([*takers, callbacks])
         services += [component, Webhooks(callbacks, poster)]
-    api = RestAPI(guard=Guard(accounts=accounts, users=users), settings=configuration.rest)
+    guard = Guard(accounts=accounts, users=users)
     mounts: dict[bytes, IResource] = {
         b"healthz": Health(lambda: None),
         # Users' logins are opened on demand: without a component nothing has to be up.
         b"readyz": Health(component.whyDown if component is not None else lambda: None),
-        b"rest": api.app.resource(),
+        b"rest": RestAPI(guard=guard, settings=configuration.rest).app.resource(),
+        b"api": ClientAPI(guard=guard).app.resource(),
     }
     return Parts(site=BridgeSite(settings=configuration.http, mounts=mounts), services=tuple(services))
 
@@ -160,7 +163,7 @@ def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -
     served = {}
     for domain, settings in domains.items():
         routes = Routes(settings=settings, locator=locator, reactor=reactor)
-        options = optionsForTLS(settings)
+        options = cache(partial(optionsForTLS, settings))
         logins = Logins(domain=domain, routes=routes, options=options, workers=workers, clock=reactor)
         served[domain] = Served(settings=settings, logins=logins)
     return served

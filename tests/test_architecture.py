@@ -22,6 +22,7 @@ KNOWS = {
     "web": {"stanzas", "boundaries", "config", "workers"},
     "users": {"stanzas", "boundaries", "config", "web", "xmpp", "workers"},
     "rest": {"stanzas", "boundaries", "config", "web", "xmpp"},
+    "clientapi": {"stanzas", "boundaries", "config", "web", "xmpp"},
     "webhook": {"stanzas", "boundaries", "config", "web", "xmpp"},
 }
 """Room -> the rooms that it may import."""

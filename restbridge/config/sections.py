@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 from cryptography.x509 import load_pem_x509_certificates
+from twisted.internet.ssl import optionsForClientTLS
 
 from restbridge.config.addresses import domain, glob, localpart, network, origin, ownGlob
 from restbridge.config.calls import credentials, headers, url, withoutCredentials
@@ -85,6 +86,15 @@ def _locked(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
         yield place.fault("nobody could log in: needs a password, tokens, or both")
 
 
+def _connectable(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
+    if values.get("tls") in ("required", "direct"):
+        try:
+            optionsForClientTLS(values["domain"].removeprefix("[").removesuffix("]"))
+        except ValueError as error:
+            yield place.fault(f'no certificate can be for this name: {error}; allowed for it: tls = "off"')
+    yield from _sheltered(values, place)
+
+
 def _sheltered(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
     if values.get("tls") != "off" or "connect" not in values:
         return
@@ -152,7 +162,7 @@ USER_DOMAIN = Table(
         "idle": seconds(DAY),
         "max_sessions": integer(1),
     },
-    _sheltered,
+    _connectable,
 )
 
 CALLBACK = Table(

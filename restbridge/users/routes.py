@@ -5,6 +5,7 @@ The ways to the servers of a domain: the endpoint that is configured, or those t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def optionsForTLS(
 ) -> IOpenSSLClientConnectionCreator:
     """
     TLS that trusts a domain's servers: their certificate must be for the domain's own name (RFC 6120,
-    section 13.7.2), whatever host they are on. One context for all connections.
+    section 13.7.2), whatever host they are on. One context serves all connections.
 
     @param protocols: what is asked for by ALPN.
     """
@@ -48,10 +49,13 @@ class Routes:
 
     def __init__(self, *, settings: UserDomain, locator: Locator, reactor: Any) -> None:
         self._settings = settings
-        # One port may serve several protocols by their names (XEP-0368).
-        self._options = optionsForTLS(settings, [b"xmpp-client"])
         self._locator = locator
         self._reactor = reactor
+
+    @cached_property
+    def _direct(self) -> IOpenSSLClientConnectionCreator:
+        # One port may serve several protocols by their names (XEP-0368).
+        return optionsForTLS(self._settings, [b"xmpp-client"])
 
     async def __call__(self) -> Sequence[Route]:
         """
@@ -74,5 +78,5 @@ class Routes:
 
     def _route(self, endpoint: IStreamClientEndpoint, *, direct: bool, startTLS: bool) -> Route:
         if direct:
-            endpoint = wrapClientTLS(self._options, endpoint)
+            endpoint = wrapClientTLS(self._direct, endpoint)
         return Route(endpoint=endpoint, startTLS=startTLS)

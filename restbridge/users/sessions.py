@@ -38,6 +38,9 @@ from restbridge.web.answer import Refusal, unavailable
 from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.userstream import UserStream
 
+LOGIN_TIMEOUT = 4.0
+"""Seconds until a login is given up, turns and look-ups included; whoever waits has an answer within five."""
+
 RECHECK = 15 * 60.0
 """Seconds that a secret is believed before the server is asked again."""
 
@@ -64,7 +67,7 @@ class _Secret:
     What is known of a credential that the server has accepted.
     """
 
-    mark: bytes
+    mark: bytes = attrs.field(repr=False)
     isToken: bool
     checked: float
 
@@ -140,7 +143,6 @@ class Sessions(Service):
         self._opening: dict[bytes, list[Deferred[UserStream | None]]] = {}
         self._places = dict.fromkeys(served, 0)
         self._remembered: OrderedDict[bytes, None] = OrderedDict()
-        self._stopped = False
 
     def serves(self, domain: str) -> bool:
         """
@@ -148,70 +150,68 @@ class Sessions(Service):
         """
         return domain in self._served
 
-    @property
-    def held(self) -> int:
-        """
-        How many sessions are open.
-        """
-        return len(self._sessions)
-
     async def open(self, user: JID, credential: Credential, client: str) -> UserStream | None:
         """
         See L{restbridge.boundaries.Users}.
         """
+        if not self.running:
+            raise unavailable("restbridge is stopping")
         mark = self._mark(user, credential)
         session = self._sessions.get(user.bare)
         if session is not None and session.link.whyDown() is None and session.knows(mark):
             return session.link
-        waiters = self._opening.get(mark)
-        if waiters is not None:
-            return await _line(waiters)
-        waiters = self._opening[mark] = []
-        first = _line(waiters)
         # Others may wait for it: it goes on when the request that it began with has left.
-        login = Deferred.fromCoroutine(self._tried(user, credential, mark, client))
-        login.addBoth(self._settle, mark)
-        return await first
+        waiter: Deferred[UserStream | None] = Deferred()
+        waiters = self._opening.setdefault(mark, [])
+        waiters.append(waiter)
+        if len(waiters) == 1:
+            login = Deferred.fromCoroutine(self._tried(user, credential, mark, client))
+            login.addBoth(self._settle, mark)
+        return await waiter
 
     def stopService(self) -> Deferred[Any]:
         """
         Close all of them in order.
         """
         super().stopService()
-        self._stopped = True
         return DeferredList([session.link.close() for session in list(self._sessions.values())])
 
     def _mark(self, user: JID, credential: Credential) -> bytes:
         kind = "token" if credential.isToken else "password"
         secret = f"{user.bare}\0{kind}\0{credential.secret}"
-        return blake2b(secret.encode("utf-8", "surrogateescape"), key=self._key).digest()
+        return blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key).digest()
 
     async def _tried(self, user: JID, credential: Credential, mark: bytes, client: str) -> UserStream | None:
         """
         Ask the server, as often as that is allowed.
         """
-        attempt = None if mark in self._remembered else await self._attempt(client, user)
-        try:
+        attempts: list[Attempt] = []
+
+        async def asked() -> UserStream:
+            if mark not in self._remembered:
+                attempts.append(await self._attempts.begin(client, user.bare))
             return await self._login(user, credential, mark)
+
+        def late(_: object, seconds: float) -> Failure:
+            return Failure(LinkDown(f"no login was finished within {seconds:g} s"))
+
+        try:
+            return await Deferred.fromCoroutine(asked()).addTimeout(LOGIN_TIMEOUT, self._clock, late)
         except LoginRefused as refused:
             self.log.info("{user} was refused: {reason}", user=user.bare, reason=refused.condition)
             self._forget(user, mark)
-            if attempt is not None:
+            for attempt in attempts:
                 await attempt.failed()
             return None
         except LinkDown as down:
             self.log.warn("{user} can't be logged in: {reason}", user=user.bare, reason=down.reason)
             raise unavailable(f"{user.domain}: {down.reason}") from None
-        finally:
-            if attempt is not None:
-                attempt.succeeded()
-
-    async def _attempt(self, client: str, user: JID) -> Attempt:
-        try:
-            return await self._attempts.begin(client, user.bare)
         except TooManyAttempts as many:
             headers = (("Retry-After", str(many.retryAfter)),)
             raise Refusal(429, "wait", "policy-violation", str(many), headers=headers) from None
+        finally:
+            for attempt in attempts:
+                attempt.succeeded()
 
     async def _login(self, user: JID, credential: Credential, mark: bytes) -> UserStream:
         served = self._served[user.domain]
@@ -224,24 +224,22 @@ class Sessions(Service):
         except BaseException:
             self._places[user.domain] -= 1
             raise
-        link.whenEnded(lambda _: self._leave(user.domain))
+        link.whenEnded(lambda reason: self._ended(user, link, reason))
         return self._admit(user, link, mark, isToken=credential.isToken)
 
     def _admit(self, user: JID, link: UserStream, mark: bytes, *, isToken: bool) -> UserStream:
         """
         Make a login the user's session, unless there is one.
         """
-        if self._stopped:
+        if not self.running:
             link.close()
             raise LinkDown("restbridge is stopping")
         session = self._sessions.get(user.bare)
         if session is not None and session.link.whyDown() is None:
             link.close()
         else:
-            session = self._sessions[user.bare] = _Session(
-                link, self._served[user.domain].settings.idle, self._clock
-            )
-            link.whenEnded(lambda reason: self._ended(user, link, reason))
+            idle = self._served[user.domain].settings.idle
+            session = self._sessions[user.bare] = _Session(link, idle, self._clock)
         session.learn(mark, isToken=isToken)
         self._remembered[mark] = None
         self._remembered.move_to_end(mark)
@@ -255,27 +253,18 @@ class Sessions(Service):
         if session is not None:
             session.forget(mark)
 
-    def _leave(self, domain: str) -> None:
-        self._places[domain] -= 1
-
     def _ended(self, user: JID, link: UserStream, reason: str) -> None:
-        self.log.debug("The session of {user} has ended: {reason}", user=user.bare, reason=reason)
+        self.log.debug("A session of {user} has ended: {reason}", user=user.bare, reason=reason)
+        self._places[user.domain] -= 1
         session = self._sessions.get(user.bare)
         if session is not None and session.link is link:
             del self._sessions[user.bare]
 
     def _settle(self, result: UserStream | Failure | None, mark: bytes) -> None:
-        waiters = self._opening.pop(mark)
         if isinstance(result, Failure) and not result.check(Refusal):
             self.log.failure("A login failed", result)
-        for waiter in list(waiters):
+            result = Failure(
+                Refusal(500, "cancel", "internal-server-error", "restbridge failed; its log says why")
+            )
+        for waiter in self._opening.pop(mark):
             waiter.callback(result)
-
-
-def _line(waiters: list[Deferred[UserStream | None]]) -> Deferred[UserStream | None]:
-    """
-    One more who waits; who leaves is not waited for.
-    """
-    waiter: Deferred[UserStream | None] = Deferred(waiters.remove)
-    waiters.append(waiter)
-    return waiter

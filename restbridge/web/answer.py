@@ -44,6 +44,13 @@ class Answer:
     headers: Headers = ()
 
 
+def asJSON(status: int, document: object) -> Answer:
+    """
+    An answer in JSON.
+    """
+    return Answer(status, msgspec.json.encode(document), JSON)
+
+
 @attrs.define(eq=False)
 class Refusal(Exception):
     """
@@ -78,6 +85,13 @@ def unavailable(reason: str) -> Refusal:
     return Refusal(503, "wait", "service-unavailable", reason, headers=(("Retry-After", "1"),))
 
 
+def ownFault() -> Refusal:
+    """
+    Something went wrong that nobody has thought of, and was logged.
+    """
+    return Refusal(500, "cancel", "internal-server-error", "restbridge failed; its log says why")
+
+
 def refusalAnswer(refusal: Refusal, accept: str) -> Answer:
     """
     A refusal in the form that the caller prefers: HTML, C{<error/>} or JSON.
@@ -107,7 +121,7 @@ def refusalFor(request: IRequest, failure: Failure) -> Refusal:
     if refusal is not None:
         return refusal
     log.failure("A request could not be answered", failure)
-    return Refusal(500, "cancel", "internal-server-error", "restbridge failed; its log says why")
+    return ownFault()
 
 
 def _ofLink(error: BaseException | None) -> Refusal | None:

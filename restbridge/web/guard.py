@@ -225,37 +225,70 @@ class Guard:
             raise Refusal(403, "auth", "not-authorized", "Credentials not accepted")
         return principal
 
+    async def user(self, presented: Presented) -> UserPrincipal | None:
+        """
+        The XMPP user who sends a request; L{None} for anybody else, and for nobody.
+
+        @raise Refusal: 400 for a header that can't be read; 429 and 503 as C{principal} does.
+        """
+        if presented.authorization is None:
+            return None
+        scheme, _, value = presented.authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return await self._userByToken(value.strip(), presented)
+        login = _login(value.strip()) if scheme.lower() == "basic" else None
+        if login is None:
+            raise Refusal(400, text="The Authorization header can't be read")
+        return await self._userByPassword(*login, presented)
+
     async def _byPassword(self, value: str, presented: Presented) -> Principal | None:
-        """
-        RFC 7617: user-id and password.
-        """
-        try:
-            name, colon, password = b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
+        login = _login(value)
+        if login is None:
             return None
-        if not colon:
-            return None
-        user = _address(name)
-        if user is not None and self._serves(user):
-            return await self._user(user, Credential(password), presented.client)
-        return await self._accounts.byPassword(name, password) if self._accounts else None
+        if self._served(login[0]) is not None:
+            return await self._userByPassword(*login, presented)
+        return await self._accounts.byPassword(*login) if self._accounts else None
+
+    async def _userByPassword(self, name: str, password: str, presented: Presented) -> UserPrincipal | None:
+        return await self._user(name, Credential(password), presented.client)
 
     async def _byToken(self, token: str, presented: Presented) -> Principal | None:
         account = self._accounts.byToken(token) if self._accounts else None
         if account is not None:
             return account
-        user = _address(presented.user or subjectOf(token) or "")
-        if user is None or not self._serves(user):
+        return await self._userByToken(token, presented)
+
+    async def _userByToken(self, token: str, presented: Presented) -> UserPrincipal | None:
+        name = presented.user or subjectOf(token) or ""
+        return await self._user(name, Credential(token, isToken=True), presented.client)
+
+    async def _user(self, name: str, credential: Credential, client: str) -> UserPrincipal | None:
+        user = self._served(name)
+        if user is None:
             return None
-        return await self._user(user, Credential(token, isToken=True), presented.client)
-
-    def _serves(self, user: JID) -> bool:
-        return user.local is not None and self._users.serves(user.domain)
-
-    async def _user(self, user: JID, credential: Credential, client: str) -> Principal | None:
-        # One login serves all resources that are asked for.
-        link = await self._users.open(JID(user.local, user.domain, None), credential, client)
+        link = await self._users.open(user, credential, client)
         return None if link is None else UserPrincipal(link)
+
+    def _served(self, name: str) -> JID | None:
+        """
+        The bare address of a user of a domain that is served.
+        """
+        address = _address(name)
+        if address is None or address.local is None or not self._users.serves(address.domain):
+            return None
+        # One login serves all resources that are asked for.
+        return JID(address.local, address.domain, None)
+
+
+def _login(value: str) -> tuple[str, str] | None:
+    """
+    User-id and password (RFC 7617, section 2).
+    """
+    try:
+        name, colon, password = b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (name, password) if colon else None
 
 
 def _address(text: str) -> JID | None:

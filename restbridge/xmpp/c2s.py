@@ -15,13 +15,14 @@ from typing import Any
 import attrs
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IReactorTime,
     IStreamClientEndpoint,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.client import (
     NS_XMPP_BIND,
@@ -50,9 +51,6 @@ from restbridge.workers import Workers
 from restbridge.xmpp.sasl import Authentication
 from restbridge.xmpp.stream import GuardedXmlStream
 from restbridge.xmpp.userstream import UserStream
-
-LOGIN_TIMEOUT = 4.0
-"""Seconds for a whole login, look-ups included; whoever waits for it gets an answer within five."""
 
 
 @attrs.frozen(kw_only=True)
@@ -153,18 +151,20 @@ class Logins:
     Logs in users of one domain.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         *,
         domain: str,
         routes: Callable[[], Awaitable[Sequence[Route]]],
-        options: IOpenSSLClientConnectionCreator,
+        options: Callable[[], IOpenSSLClientConnectionCreator],
         workers: Workers,
         clock: IReactorTime,
     ) -> None:
         """
         @param routes: finds the ways to the domain's servers, the best first.
-        @param options: for STARTTLS; verifies that the certificate is the domain's.
+        @param options: makes those of STARTTLS, which verify that the certificate is the domain's.
         @param workers: compute the hashes of SCRAM.
         """
         self._domain = domain
@@ -175,37 +175,28 @@ class Logins:
 
     def login(self, user: JID, credential: Credential) -> Deferred[UserStream]:
         """
-        Log a user in, within L{LOGIN_TIMEOUT}.
+        Log a user in. It takes as long as the server does: cancelling ends it.
 
         Fails with L{LoginRefused} where the server doesn't accept the credential; with L{LinkDown} where
         nothing can be said about it.
         """
-
-        def late(_: object, seconds: float) -> Failure:
-            return Failure(LinkDown(f"the server did not finish a login within {seconds:g} s"))
-
-        login = Deferred.fromCoroutine(self._login(user, credential))
-        return login.addTimeout(LOGIN_TIMEOUT, self._clock, late).addErrback(_inWords)
+        return Deferred.fromCoroutine(self._login(user, credential)).addErrback(self._inWords)
 
     async def _login(self, user: JID, credential: Credential) -> UserStream:
         problem: Exception = LinkDown(f"no server of {self._domain} is known")
-        latest = self._clock.seconds() + LOGIN_TIMEOUT
         for route in await self._routes():
             try:
                 stream = await self._negotiate(route, user, credential)
             except (ConnectError, DNSLookupError) as error:
                 # Only what was never connected is tried elsewhere: a server's word counts for its domain.
                 problem = error
-                if self._clock.seconds() >= latest:
-                    # A look-up that is cancelled fails like one without a result.
-                    break
             else:
                 return UserStream(stream=stream, address=stream.address, clock=self._clock)
         raise problem
 
     async def _negotiate(self, route: Route, user: JID, credential: Credential) -> GuardedXmlStream:
         def steps(stream: GuardedXmlStream) -> list[Any]:
-            startTLS = [StartTLS(stream, configurationForTLS=self._options)] if route.startTLS else []
+            startTLS = [StartTLS(stream, configurationForTLS=self._options())] if route.startTLS else []
             return [
                 CheckVersionInitializer(stream),
                 *startTLS,
@@ -225,29 +216,56 @@ class Logins:
         factory.noisy = False
         for event in (STREAM_AUTHD_EVENT, INIT_FAILED_EVENT, STREAM_ERROR_EVENT, STREAM_END_EVENT):
             factory.addBootstrap(event, settle)
-        stream: Any = await route.endpoint.connect(factory)
+        stream = await _connected(route.endpoint, factory)
         try:
             return await negotiated
         except BaseException:
             stream.transport.abortConnection()
             raise
 
+    def _inWords(self, failure: Failure) -> Failure:
+        """
+        What ended a login, as L{LoginRefused} or L{LinkDown}.
+        """
+        if failure.check(LinkDown, LoginRefused, CancelledError):
+            return failure
+        reason = _reason(failure.value)
+        if reason is None:
+            self.log.failure("A login at {domain} failed", failure, domain=self._domain)
+            reason = "the login failed; the log says why"
+        return Failure(LinkDown(reason))
+
+
+def _connected(endpoint: IStreamClientEndpoint, factory: XmlStreamFactory) -> Deferred[Any]:
+    """
+    What connecting comes to; cancelled, it is cancelled: Twisted would have it that the name is unknown, and
+    the next route would be tried.
+    """
+    cancelled = False
+
+    def cancel(_: object) -> None:
+        nonlocal cancelled
+        cancelled = True
+        attempt.cancel()
+
+    def failed(failure: Failure) -> None:
+        if not cancelled:
+            connected.errback(failure)
+
+    connected: Deferred[Any] = Deferred(cancel)
+    attempt = endpoint.connect(factory)
+    attempt.addCallbacks(connected.callback, failed)
+    return connected
+
 
 _TLS_PROBLEM = "the server's certificate is not one that is trusted for the domain"
 """What docs/operating.md tells the operator to look for."""
 
 
-def _inWords(failure: Failure) -> Failure:
+def _reason(error: BaseException | None) -> str | None:
     """
-    What ended a login, as L{LoginRefused} or L{LinkDown}.
+    In words; L{None} for what nobody has thought of.
     """
-    error = failure.value
-    if isinstance(error, (LinkDown, LoginRefused)):
-        return failure
-    return Failure(LinkDown(_reason(error)))
-
-
-def _reason(error: BaseException | None) -> str:
     if isinstance(error, VerificationError):
         return f"{_TLS_PROBLEM}: it is for another name"
     if isinstance(error, TLSError):
@@ -262,9 +280,9 @@ def _reason(error: BaseException | None) -> str:
         return "the server lets nobody log in here"
     if isinstance(error, (ConnectionDone, ConnectionLost)):
         return "the server closed the connection during the login"
-    if isinstance(error, ConnectError):
+    if isinstance(error, (ConnectError, DNSLookupError)):
         return f"can't connect: {error}"
-    return f"the login failed: {type(error).__name__}: {error}"
+    return None
 
 
 def _openSSL(error: TLSError) -> str:

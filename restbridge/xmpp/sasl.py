@@ -13,7 +13,7 @@ Proving to a server who a user is (RFC 6120, section 6): passwords by SCRAM or, 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from unicodedata import normalize
 
 from scramp import ScramClient, ScramException
@@ -128,34 +128,41 @@ class Scram:
         self._client.password = _Prepared(password)
         self.name: str = self._client.mechanism_name
         self._workers = workers
-        self._challenges = 0
+        self._stage: Literal["begun", "hashing", "proved", "verified"] = "begun"
 
     def getInitialResponse(self) -> bytes:
         return str(self._client.get_client_first()).encode()
 
     async def answer(self, challenge: bytes) -> bytes:
-        self._challenges += 1
-        if self._challenges > 1:
+        if self._stage == "proved":
             # RFC 6120 sends the server's proof with its success; a server may still ask for an empty answer.
             self._verify(challenge)
             return b""
+        if self._stage != "begun":
+            raise LinkDown(f"the server does not keep to {self.name}: a challenge out of turn")
+        self._stage = "hashing"
         try:
             self._client.set_server_first(challenge.decode())
             if int(self._client.iterations) > MAX_ITERATIONS:
                 raise LinkDown(f"the server asks for {self._client.iterations} rounds of a hash")
-            return str(await self._workers.run(self._client.get_client_final)).encode()
+            final = str(await self._workers.run(self._client.get_client_final))
         except (ScramException, UnicodeDecodeError) as error:
             raise LinkDown(f"the server does not keep to {self.name}: {error}") from None
+        self._stage = "proved"
+        return final.encode()
 
     def finish(self, data: bytes) -> None:
-        if self._challenges < 2:
+        if self._stage != "verified":
             self._verify(data)
 
     def _verify(self, data: bytes) -> None:
+        if self._stage != "proved":
+            raise LinkDown("the server did not wait for the proof of the login")
         try:
             self._client.set_server_final(data.decode())
         except (ScramException, UnicodeDecodeError) as error:
             raise LinkDown(f"the server did not prove that it knows the account: {error}") from None
+        self._stage = "verified"
 
 
 def mechanismFor(offered: Collection[str], user: str, credential: Credential, workers: Workers) -> Mechanism:
@@ -229,6 +236,8 @@ class Authentication(SASLInitiatingInitializer):
             self.sendResponse(response)
 
     def onSuccess(self, success: Element) -> None:
+        if self._deferred.called:
+            return
         try:
             self.mechanism.finish(_data(success))
         except LinkDown:

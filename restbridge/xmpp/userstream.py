@@ -57,6 +57,7 @@ class UserStream:
         self._reason: str | None = None
         self._awaitingEnd: list[Callable[[str], object]] = []
         self._closing: IDelayedCall | None = None
+        self._over = False
         self.exchange = Exchange(clock=clock, send=self.send)
         self.archive = Archive(request=self.exchange.request)
         self.confirmations = Confirmations(
@@ -124,14 +125,15 @@ class UserStream:
         """
         Close the stream in order (RFC 6120, section 4.4); fires when the connection is gone.
         """
-        if self._reason is not None:
+        if self._over:
             return succeed(None)
         gone: Deferred[None] = Deferred()
         self.whenEnded(lambda _: gone.callback(None))
-        self._down("the session was closed")
-        self._stream.sendFooter()
-        self._stream.transport.loseConnection()
-        self._closing = self._clock.callLater(CLOSE_TIMEOUT, self._stream.transport.abortConnection)
+        if self._reason is None:
+            self._down("the session was closed")
+            self._closing = self._clock.callLater(CLOSE_TIMEOUT, self._stream.transport.abortConnection)
+            self._stream.sendFooter()
+            self._stream.transport.loseConnection()
         return gone
 
     def _address(self, stanza: Element) -> None:
@@ -172,6 +174,7 @@ class UserStream:
     def _ended(self, failure: Failure) -> None:
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
+        self._over = True
         self._down(closeInWords(failure))
         calls, self._awaitingEnd = self._awaitingEnd, []
         for call in calls:

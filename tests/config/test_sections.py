@@ -208,6 +208,18 @@ class FaultTests(Written):
         problem = f"{self.folder / 'empty.pem'} must hold certificates in PEM: "
         self.assertRefused(text, f'users."example.com".ca_file: {problem}')
 
+    def test_noCertificate(self) -> None:
+        """
+        So is a domain that no certificate can be for.
+        """
+        for name in ("my_host", "-example.com", "a" * 64 + ".example.com"):
+            section = f'{COMPONENT}[users."{name}"]\nconnect = "tcp:127.0.0.1:5222"\n'
+            (fault,) = self.faults(section)
+            self.assertIn(f"{name}", fault)
+            self.assertIn(": no certificate can be for this name: ", fault)
+            self.read(f'{section}tls = "off"')
+        self.read(f'{COMPONENT}[users."[::1]"]\n[users."bücher.example"]\n')
+
     def test_store(self) -> None:
         """
         The store is SQLite or PostgreSQL.

@@ -1,0 +1,91 @@
+"""
+C{/api/messages}: one-to-one messages, sent and from the archive.
+"""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+from twisted.words.xish.domish import Element
+
+from restbridge.clientapi.call import Call, address, before, limit, text
+from restbridge.clientapi.history import Archived, Item, Query, newest
+from restbridge.stanzas.jid import JID, InvalidJID
+from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.web.answer import Answer, asJSON
+
+NS_PROPERTIES = "http://www.jivesoftware.com/xmlns/xmpp/properties"
+
+MAX_MESSAGES = 50
+"""Messages of one answer, however many are asked for."""
+
+
+async def send(call: Call) -> Answer:
+    """
+    C{POST /api/messages}: send a chat message; 200 with its id once the server has taken it.
+
+    As with MongooseIM the answer is the same whether or not somebody is there to get it.
+    """
+    document = call.document()
+    missing, invalid = "Missing recipient JID", "Invalid recipient JID"
+    to = address(text(document, "to", missing=missing, invalid=invalid), invalid)
+    body = text(document, "body", missing="Missing message body", invalid="Invalid message body")
+    message = Element((NS_CLIENT, "message"))
+    message["type"], message["to"], message["id"] = "chat", to.full, token_hex(8)
+    message.addElement("body", content=body)
+    await call.link.confirm(message)
+    return asJSON(200, {"id": message["id"]})
+
+
+async def history(call: Call) -> Answer:
+    """
+    C{GET /api/messages}, C{GET /api/messages/{with}}: the newest messages in the order of time.
+    """
+    other = address(call.path["other"], "Invalid interlocutor JID") if "other" in call.path else None
+    parameters = call.parameters("limit", "before")
+    wanted = limit(parameters, default=MAX_MESSAGES)
+    query = Query(other=other, before=before(parameters), limit=min(wanted, MAX_MESSAGES))
+    return asJSON(200, await newest(call.link, query, item, call.timeout))
+
+
+def item(archived: Archived) -> Item | None:
+    """
+    What the API shows of a message; L{None} where it has no text or is not from one to another.
+    """
+    shown = _shown(archived.message)
+    return None if shown is None else {"timestamp": archived.timestamp, "id": archived.id, **shown}
+
+
+def _shown(message: Element) -> Item | None:
+    body = next(message.elements(NS_CLIENT, "body"), None)
+    if body is None or message.getAttribute("type", "normal") not in ("chat", "normal"):
+        return None
+    try:
+        ends = {end: JID.parse(message[end]).bare for end in ("to", "from")}
+    except (KeyError, InvalidJID):
+        return None
+    shown: Item = {**ends, "body": str(body)}
+    if message.getAttribute("id"):
+        shown["id"] = message["id"]
+    for thread in message.elements(NS_CLIENT, "thread"):
+        shown["thread"] = str(thread)
+        if thread.hasAttribute("parent"):
+            shown["parent"] = thread["parent"]
+    properties = _properties(message)
+    if properties:
+        shown["properties"] = properties
+    return shown
+
+
+def _properties(message: Element) -> dict[str, str]:
+    """
+    Smack's stanza properties: names and values, all of them as texts; what isn't both is left out.
+    """
+    found = {}
+    for properties in message.elements(NS_PROPERTIES, "properties"):
+        for each in properties.elements(NS_PROPERTIES, "property"):
+            name = next(each.elements(NS_PROPERTIES, "name"), None)
+            value = next(each.elements(NS_PROPERTIES, "value"), None)
+            if name is not None and value is not None:
+                found[str(name)] = str(value)
+    return found
