@@ -37,6 +37,7 @@ from twisted.words.protocols.jabber.xmlstream import (
     BaseFeatureInitiatingInitializer,
     ConnectAuthenticator,
     FeatureNotAdvertized,
+    TLSFailed,
     TLSInitiatingInitializer,
     XmlStreamFactory,
 )
@@ -104,6 +105,8 @@ class Bind(BaseFeatureInitiatingInitializer):
             address = JID.parse(str(next(bind.elements(NS_XMPP_BIND, "jid"))))
         except (StopIteration, InvalidJID):
             raise LinkDown("the server bound no address") from None
+        if address.resource is None:
+            raise LinkDown("the server bound no address, but the bare one")
         if address.bare != self._user.bare:
             # Somebody's own token opens that somebody's account, whatever name comes with it.
             raise LoginRefused(f"the credential is {address.bare}'s")
@@ -276,6 +279,8 @@ def _reason(error: BaseException | None) -> str | None:
         return f"the server ended the login: {error.condition}"
     if isinstance(error, StanzaError):
         return f"the server refused the session: {error.condition}"
+    if isinstance(error, TLSFailed):
+        return "the server offers STARTTLS and refuses it"
     if isinstance(error, FeatureNotAdvertized):
         return "the server lets nobody log in here"
     if isinstance(error, (ConnectionDone, ConnectionLost)):

@@ -13,11 +13,11 @@ Proving to a server who a user is (RFC 6120, section 6): passwords by SCRAM or, 
 from __future__ import annotations
 
 from collections.abc import Collection
+from stringprep import in_table_c12
 from typing import Any, Literal, Protocol
-from unicodedata import normalize
 
+import attrs
 from scramp import ScramClient, ScramException
-from scramp.utils import saslprep
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.sasl import (
@@ -27,6 +27,21 @@ from twisted.words.protocols.jabber.sasl import (
     get_mechanisms,
 )
 from twisted.words.protocols.jabber.xmlstream import XmlStream
+from twisted.words.protocols.jabber.xmpp_stringprep import (
+    B_1,
+    C_3,
+    C_4,
+    C_5,
+    C_6,
+    C_7,
+    C_8,
+    C_9,
+    C_12,
+    C_21,
+    C_22,
+    MappingTableFromFunction,
+    Profile,
+)
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import Credential
@@ -96,20 +111,25 @@ class _OneMessage:
         """
 
 
+_SASLPREP = Profile(
+    mappings=[MappingTableFromFunction(lambda char: " " if in_table_c12(char) else char), B_1],
+    prohibiteds=[C_12, C_21, C_22, C_3, C_4, C_5, C_6, C_7, C_8, C_9],
+    # A query may hold what Unicode has assigned since version 3.2, as emoji (RFC 3454, section 7).
+    check_unassigneds=False,
+)
+"""RFC 4013. scramp's own refuses what servers take."""
+
+
+@attrs.frozen
 class _Prepared:
     """
-    A password as it is hashed: by SASLprep (RFC 4013), and where that knows a character not, as emoji,
-    which servers take all the same, normalised alone. scramp's own would refuse it.
+    A password as scramp asks for it.
     """
 
-    def __init__(self, password: str) -> None:
-        try:
-            self._text: str = saslprep(password)
-        except ScramException:
-            self._text = normalize("NFKC", password)
+    text: str = attrs.field(repr=False)
 
     def __bytes__(self) -> bytes:
-        return self._text.encode()
+        return self.text.encode()
 
 
 class Scram:
@@ -119,13 +139,13 @@ class Scram:
 
     def __init__(self, names: Collection[str], user: str, password: str, workers: Workers) -> None:
         """
-        @raise LoginRefused: no account can have such a name (RFC 4013).
+        @raise LoginRefused: no account can have such a name or password (RFC 4013).
         """
         try:
             self._client = ScramClient(list(names), user, "")
-        except ScramException:
+            self._client.password = _Prepared(_SASLPREP.prepare(password))
+        except (ScramException, UnicodeError):
             raise LoginRefused("not-authorized") from None
-        self._client.password = _Prepared(password)
         self.name: str = self._client.mechanism_name
         self._workers = workers
         self._stage: Literal["begun", "hashing", "proved", "verified"] = "begun"

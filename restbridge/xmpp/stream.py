@@ -40,6 +40,7 @@ from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_STREAMS, OversizedStanza, StreamParser
 
 OVERSIZED_EVENT = "//event/restbridge/oversized"
+CLOSED_EVENT = "//event/restbridge/closed"
 
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds from the connection to a stream that is up."""
@@ -73,6 +74,10 @@ class GuardedXmlStream(XmlStream):
         parser.ElementEvent = self.onElement
         parser.OversizedEvent = self._oversized
         parser.DocumentEndEvent = self.onDocumentEnd
+
+    def onDocumentEnd(self) -> None:
+        self.dispatch(self, CLOSED_EVENT)
+        super().onDocumentEnd()
 
     def _oversized(self, oversized: OversizedStanza) -> None:
         self.dispatch(oversized, OVERSIZED_EVENT)

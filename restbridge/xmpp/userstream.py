@@ -25,7 +25,7 @@ from restbridge.xmpp.archive import Archive
 from restbridge.xmpp.confirmations import Confirmations
 from restbridge.xmpp.exchange import Exchange
 from restbridge.xmpp.inbound import Inbound
-from restbridge.xmpp.stream import OVERSIZED_EVENT, GuardedXmlStream, closeInWords
+from restbridge.xmpp.stream import CLOSED_EVENT, OVERSIZED_EVENT, GuardedXmlStream, closeInWords
 
 MAX_SENT = 250_000
 """
@@ -73,6 +73,7 @@ class UserStream:
         self._received = inbound.received
         stream.addObserver(OVERSIZED_EVENT, inbound.oversized)
         stream.addObserver(STREAM_ERROR_EVENT, self._failed)
+        stream.addObserver(CLOSED_EVENT, lambda _: self._down("the server closed the session"))
         stream.addObserver(STREAM_END_EVENT, self._ended)
         # Twisted's own dispatch matches each stanza against every observer's XPath.
         stream.setDispatchFn(self._element)
@@ -131,7 +132,6 @@ class UserStream:
         self.whenEnded(lambda _: gone.callback(None))
         if self._reason is None:
             self._down("the session was closed")
-            self._closing = self._clock.callLater(CLOSE_TIMEOUT, self._stream.transport.abortConnection)
             self._stream.sendFooter()
             self._stream.transport.loseConnection()
         return gone
@@ -183,6 +183,9 @@ class UserStream:
     def _down(self, reason: str) -> None:
         if self._reason is None:
             self._reason = reason
+            if not self._over:
+                # Neither side's close, nor an error that ends the stream, has to come to an end by itself.
+                self._closing = self._clock.callLater(CLOSE_TIMEOUT, self._stream.transport.abortConnection)
             self.exchange.linkLost(reason)
             self.confirmations.linkLost(reason)
 
