@@ -38,7 +38,7 @@ MAX_STANZA = 512 * 1024
 MAX_TOKEN = 1024 * 1024
 """Bytes of one tag: expat holds an unfinished tag in memory and scans it again with each read."""
 
-_TEXT_BUFFER = 4 * 1024
+_TEXT_BUFFER = 512
 """Bytes, taken for each stream at its start."""
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -112,7 +112,8 @@ class _Tree:
         self._start = 0
         self._reason: str | None = None
 
-        parser = self.parser = ParserCreate("UTF-8", " ")
+        # No table of names of its own: a thousand idle streams would hold as many.
+        parser = self.parser = ParserCreate("UTF-8", " ", None)
         # Without it expat hands over every line end by itself, and text is put together piecemeal.
         parser.buffer_text = True
         parser.buffer_size = _TEXT_BUFFER

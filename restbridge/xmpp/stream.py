@@ -11,7 +11,9 @@ What comes up from it are whole stanzas; what goes down is text that was made by
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from random import uniform
 from typing import Any
 
@@ -21,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IHandshakeListener,
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
@@ -41,11 +44,13 @@ from restbridge.stanzas.xml import NS_STREAMS, OversizedStanza, StreamParser
 
 OVERSIZED_EVENT = "//event/restbridge/oversized"
 CLOSED_EVENT = "//event/restbridge/closed"
+SECURED_EVENT = "//event/restbridge/secured"
 
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds from the connection to a stream that is up."""
 
 
+@implementer(IHandshakeListener)
 class GuardedXmlStream(XmlStream):
     """
     Twisted's stream protocol over L{StreamParser}.
@@ -74,6 +79,22 @@ class GuardedXmlStream(XmlStream):
         parser.ElementEvent = self.onElement
         parser.OversizedEvent = self._oversized
         parser.DocumentEndEvent = self.onDocumentEnd
+
+    def handshakeCompleted(self) -> None:
+        """
+        TLS is up.
+        """
+        self.dispatch(self, SECURED_EVENT)
+
+    def acknowledge(self) -> None:
+        """
+        Acknowledge what the server has sent, and what it sends next, without delay, where the system can.
+        """
+        connection = getattr(self.transport, "socket", None)
+        if connection is not None and hasattr(socket, "TCP_QUICKACK"):
+            # It may be closed by now, or no TCP at all.
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def onDocumentEnd(self) -> None:
         self.dispatch(self, CLOSED_EVENT)

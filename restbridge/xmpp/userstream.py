@@ -44,7 +44,7 @@ Answered = TypeVar("Answered", Element, Element | None)
 class UserStream:
     """
     @ivar address: what the server has bound.
-    @ivar busy: whether somebody waits for an answer.
+    @ivar busy: whether somebody waits for an answer, or holds the stream.
     """
 
     def __init__(self, *, stream: GuardedXmlStream, address: JID, clock: IReactorTime) -> None:
@@ -58,6 +58,7 @@ class UserStream:
         self._awaitingEnd: list[Callable[[str], object]] = []
         self._closing: IDelayedCall | None = None
         self._over = False
+        self._holds = 0
         self.exchange = Exchange(clock=clock, send=self.send)
         self.archive = Archive(request=self.exchange.request)
         self.confirmations = Confirmations(
@@ -81,7 +82,16 @@ class UserStream:
 
     @property
     def busy(self) -> bool:
-        return bool(self.exchange.pending or self.confirmations.waiting)
+        return bool(self._holds or self.exchange.pending or self.confirmations.waiting)
+
+    def hold(self) -> None:
+        """
+        Be busy until C{release} is called as often.
+        """
+        self._holds += 1
+
+    def release(self) -> None:
+        self._holds -= 1
 
     def offerTo(self, takers: Sequence[Taker]) -> None:
         """
