@@ -3,7 +3,7 @@ Logging in as a user (RFC 6120): one attempt, from the domain's routes to a boun
 
 ::
 
-    routes -> endpoint -> GuardedXmlStream -> version -> STARTTLS -> SASL -> bind -> session -> UserStream
+    routes -> endpoint -> GuardedXmlStream -> STARTTLS -> SASL -> bind -> session -> UserStream
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.client import (
     NS_XMPP_BIND,
-    CheckVersionInitializer,
-    SessionInitializer,
+    NS_XMPP_SESSION,
 )
-from twisted.words.protocols.jabber.error import StanzaError, StreamError
+from twisted.words.protocols.jabber.error import StreamError
 from twisted.words.protocols.jabber.xmlstream import (
     INIT_FAILED_EVENT,
-    IQ,
     STREAM_AUTHD_EVENT,
     BaseFeatureInitiatingInitializer,
     ConnectAuthenticator,
@@ -45,9 +43,10 @@ from twisted.words.xish.domish import Element, ParserError
 from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 
 from restbridge.boundaries import Credential
-from restbridge.stanzas.errors import LinkDown, LoginRefused
+from restbridge.stanzas.errors import LinkDown, LoginRefused, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
-from restbridge.stanzas.xml import NS_CLIENT, NS_XML
+from restbridge.stanzas.replies import newId
+from restbridge.stanzas.xml import NS_CLIENT, NS_XML, serialize
 from restbridge.workers import Workers
 from restbridge.xmpp.sasl import Authentication
 from restbridge.xmpp.stream import SECURED_EVENT, GuardedXmlStream
@@ -100,12 +99,10 @@ class Bind(BaseFeatureInitiatingInitializer):
         self._user = user
 
     def start(self) -> Deferred[None]:
-        iq = IQ(self.xmlstream, "set")
+        bind = Element((NS_XMPP_BIND, "bind"))
         # What nobody can guess, nobody can address before it has been told.
-        bind = iq.addElement((NS_XMPP_BIND, "bind"))
         bind.addElement("resource", content=f"restbridge-{token_urlsafe(6)}")
-        bound: Deferred[None] = iq.send().addCallback(self._bound)
-        return bound
+        return _ask(self.xmlstream, bind).addCallback(self._bound)
 
     def _bound(self, result: Element) -> None:
         try:
@@ -121,16 +118,37 @@ class Bind(BaseFeatureInitiatingInitializer):
         self.xmlstream.address = address
 
 
-class Session(SessionInitializer):
+class Session(BaseFeatureInitiatingInitializer):
     """
     RFC 3921's session, which MongooseIM still needs and others mark as optional.
     """
 
-    def initialize(self) -> Any:
-        feature = self.xmlstream.features.get(self.feature)
-        if feature is None or any(child.name == "optional" for child in feature.elements()):
+    feature = (NS_XMPP_SESSION, "session")
+
+    def start(self) -> Deferred[Element] | None:
+        if any(child.name == "optional" for child in self.xmlstream.features[self.feature].elements()):
             return None
-        return super().initialize()
+        return _ask(self.xmlstream, Element(self.feature))
+
+
+def _ask(stream: GuardedXmlStream, payload: Element) -> Deferred[Element]:
+    """
+    The server's result; Twisted's own IQ fails over errors that it doesn't know.
+    """
+    iq = Element((NS_CLIENT, "iq"))
+    iq["type"], iq["id"] = "set", newId()
+    iq.addChild(payload)
+    answered: Deferred[Element] = Deferred()
+    stream.addOnetimeObserver(f"/iq[@id='{iq['id']}']", answered.callback)
+    stream.send(serialize(iq))
+
+    def check(answer: Element) -> Element:
+        if answer.getAttribute("type") != "result":
+            error = errorOf(answer)
+            raise LinkDown(f"the server refused the session: {error.condition if error else 'no reason'}")
+        return answer
+
+    return answered.addCallback(check)
 
 
 class _Authenticator(ConnectAuthenticator):
@@ -209,7 +227,6 @@ class Logins:
         def steps(stream: GuardedXmlStream) -> list[Any]:
             startTLS = [StartTLS(stream, configurationForTLS=self._options())] if route.startTLS else []
             return [
-                CheckVersionInitializer(stream),
                 *startTLS,
                 Authentication(stream, user=user.local or "", credential=credential, workers=self._workers),
                 Bind(stream, user),
@@ -295,8 +312,6 @@ def _reason(error: BaseException | None) -> str | None:
         return f"what answers does not speak XMPP: {error}"
     if isinstance(error, StreamError):
         return f"the server ended the login: {error.condition}"
-    if isinstance(error, StanzaError):
-        return f"the server refused the session: {error.condition}"
     if isinstance(error, TLSFailed):
         return "the server offers STARTTLS and refuses it"
     if isinstance(error, FeatureNotAdvertized):

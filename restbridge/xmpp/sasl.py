@@ -60,6 +60,10 @@ REFUSALS = frozenset(
 """What a server says to a wrong credential; any other failure says nothing about it (section 6.5)."""
 
 
+_SEPARATORS = frozenset("\0\1")
+"""What parts the fields of a message; no secret can hold it."""
+
+
 class Mechanism(Protocol):
     """
     One way to prove it.
@@ -148,7 +152,7 @@ class Scram:
             raise LoginRefused("not-authorized") from None
         self.name: str = self._client.mechanism_name
         self._workers = workers
-        self._stage: Literal["begun", "hashing", "proved", "verified"] = "begun"
+        self._stage: Literal["begun", "proved", "verified"] = "begun"
 
     def getInitialResponse(self) -> bytes:
         return str(self._client.get_client_first()).encode()
@@ -158,10 +162,8 @@ class Scram:
             # RFC 6120 sends the server's proof with its success; a server may still ask for an empty answer.
             self._verify(challenge)
             return b""
-        if self._stage != "begun":
-            raise LinkDown(f"the server does not keep to {self.name}: a challenge out of turn")
-        self._stage = "hashing"
         try:
+            # A challenge out of turn is scramp's to find out.
             self._client.set_server_first(challenge.decode())
             if int(self._client.iterations) > MAX_ITERATIONS:
                 raise LinkDown(f"the server asks for {self._client.iterations} rounds of a hash")
@@ -194,7 +196,11 @@ def mechanismFor(offered: Collection[str], user: str, credential: Credential, wo
     @raise LinkDown: the server offers none that may be used.
     @raise LoginRefused: the credential is one that no account of the server can have.
     """
-    if not credential.secret or "\0" in credential.secret or not _isText(credential.secret):
+    if (
+        not credential.secret
+        or not _SEPARATORS.isdisjoint(credential.secret)
+        or not _isText(credential.secret)
+    ):
         raise LoginRefused("not-authorized")
     if credential.isToken:
         return _forToken(offered, user, credential.secret)
@@ -204,12 +210,12 @@ def mechanismFor(offered: Collection[str], user: str, credential: Credential, wo
     # Where any SCRAM is offered, a way that shows the password can only be somebody's wish to see it.
     if "PLAIN" in offered and not any(name.startswith("SCRAM-") for name in offered):
         return _OneMessage("PLAIN", f"\0{user}\0{credential.secret}")
-    ways = ", ".join(offered)[:200]
-    raise LinkDown(f"the server offers no way of logging in that may be used here, only {ways}")
+    ways = ", ".join(offered)[:200] or "nothing"
+    raise LinkDown(f"the server offers no way of logging in that may be used here, but {ways}")
 
 
 def _forToken(offered: Collection[str], user: str, token: str) -> Mechanism:
-    if "OAUTHBEARER" in offered and "\1" not in token:
+    if "OAUTHBEARER" in offered:
         # RFC 7628, section 3.1; after an error the server waits for a message that says nothing (3.2.3).
         return _OneMessage("OAUTHBEARER", f"n,,\1auth=Bearer {token}\1\1", afterError=b"\1")
     if "X-OAUTH2" in offered:
@@ -217,12 +223,11 @@ def _forToken(offered: Collection[str], user: str, token: str) -> Mechanism:
     raise LoginRefused("the server takes no OAuth tokens")
 
 
-def _isText(secret: str) -> bool:
+def _isSendable(secret: str) -> bool:
     try:
-        secret.encode()
+        return bool(secret.encode()) and _SEPARATORS.isdisjoint(secret)
     except UnicodeEncodeError:
         return False
-    return True
 
 
 class Authentication(SASLInitiatingInitializer):
@@ -251,7 +256,7 @@ class Authentication(SASLInitiatingInitializer):
 
     async def _respond(self, element: Element) -> None:
         response = await self.mechanism.answer(_data(element))
-        # Hashing takes its time; the stream may have ended meanwhile.
+        # Hashing takes its time; the server may have refused meanwhile.
         if not self._deferred.called:
             self.sendResponse(response)
 
@@ -284,9 +289,7 @@ class Authentication(SASLInitiatingInitializer):
 
 
 def _data(element: Element) -> bytes:
-    text = str(element)
     try:
-        # "=" stands for data that is there and empty (section 6.4.2).
-        return b"" if text == "=" else bytes(fromBase64(text))
+        return bytes(fromBase64(str(element)))
     except SASLIncorrectEncodingError:
         raise LinkDown("the server's SASL data is not base64") from None

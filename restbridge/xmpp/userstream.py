@@ -185,10 +185,10 @@ class UserStream:
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._over = True
-        self._down(closeInWords(failure))
-        calls, self._awaitingEnd = self._awaitingEnd, []
-        for call in calls:
-            call(self._reason or "")
+        reason = self._reason or closeInWords(failure)
+        self._down(reason)
+        for call in self._awaitingEnd:
+            call(reason)
 
     def _down(self, reason: str) -> None:
         if self._reason is None:

@@ -18,23 +18,10 @@ from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused
 from restbridge.xmpp.component import MAX_SENT, Component
 from restbridge.xmpp.entity import Entity
 from restbridge.xmpp.stream import HANDSHAKE_TIMEOUT
-from tests.xmpp.fakes import Server, stanza
+from tests.xmpp.fakes import Server, Taking, stanza
 
 PING = "<iq type='get' from='bot@bridge.localhost' to='localhost' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
 STREAM_ERROR = "<stream:error><{} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
-
-
-class Taking:
-    """
-    A taker of everything.
-    """
-
-    def __init__(self) -> None:
-        self.taken: list[Element] = []
-
-    def take(self, stanza: Element) -> bool:
-        self.taken.append(stanza)
-        return True
 
 
 @implementer(ILogObserver)
