@@ -196,11 +196,7 @@ def mechanismFor(offered: Collection[str], user: str, credential: Credential, wo
     @raise LinkDown: the server offers none that may be used.
     @raise LoginRefused: the credential is one that no account of the server can have.
     """
-    if (
-        not credential.secret
-        or not _SEPARATORS.isdisjoint(credential.secret)
-        or not _isText(credential.secret)
-    ):
+    if not _isSendable(credential.secret):
         raise LoginRefused("not-authorized")
     if credential.isToken:
         return _forToken(offered, user, credential.secret)

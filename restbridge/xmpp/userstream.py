@@ -44,6 +44,7 @@ Answered = TypeVar("Answered", Element, Element | None)
 class UserStream:
     """
     @ivar address: what the server has bound.
+    @ivar available: whether the last presence to all, if there was one, was available.
     @ivar busy: whether somebody waits for an answer, or holds the stream.
     """
 
@@ -52,6 +53,7 @@ class UserStream:
         @param stream: logged in a moment ago.
         """
         self.address = address
+        self.available = False
         self._stream = stream
         self._clock = clock
         self._reason: str | None = None
@@ -119,6 +121,8 @@ class UserStream:
         if len(data) > MAX_SENT:
             raise StanzaTooLarge(len(data), MAX_SENT)
         self._stream.send(data)
+        if stanza.name == "presence" and not stanza.hasAttribute("to"):
+            self.available = not stanza.hasAttribute("type")
 
     def confirm(self, stanza: Element) -> Deferred[Element | None]:
         self._address(stanza)
