@@ -17,13 +17,13 @@ setup(
     long_description=(here / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "restbridge/openapi/static/LICENSE", "restbridge/openapi/static/NOTICE"],
     python_requires=">=3.11",
     # Said out loud, it lets an editable install put this folder on the path, where Twisted finds the drop-in.
     package_dir={"": "."},
     # twisted.plugins is Twisted's to initialise: the drop-in goes beside its own, without an __init__.
     packages=[*find_packages(include=["restbridge", "restbridge.*"]), "twisted.plugins"],
-    package_data={"restbridge": ["py.typed"]},
+    package_data={"restbridge": ["py.typed"], "restbridge.openapi": ["static/*"]},
     install_requires=[
         "argon2-cffi >= 23.1",
         "attrs >= 23.1",
@@ -40,7 +40,15 @@ setup(
         "wokkel >= 18.0",
     ],
     extras_require={
-        "test": ["hypothesis >= 6.100", "slixmpp >= 1.10", "standardwebhooks >= 1.0"],
+        "test": [
+            "hypothesis >= 6.100",
+            "jsonschema >= 4.20",
+            "openapi-spec-validator >= 0.8",
+            "schemathesis >= 4.0",
+            "selenium >= 4.20",
+            "slixmpp >= 1.10",
+            "standardwebhooks >= 1.0",
+        ],
     },
     entry_points={"console_scripts": ["restbridge = restbridge.command:main"]},
     classifiers=[

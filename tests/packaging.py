@@ -55,6 +55,8 @@ class PackagingTests(unittest.TestCase):
             run(
                 scripts / "python", "-W", "error::ImportWarning", "-c", "import restbridge.tap", folder=folder
             )
+            page = "from restbridge.openapi.page import openAPI, page; openAPI(), page()"
+            run(scripts / "python", "-c", page, folder=folder)
             run(scripts / "pip", "uninstall", "-q", "-y", "restbridge", folder=folder)
             twistd = run(scripts / "twistd", "--help", folder=folder)
             self.assertNotIn("restbridge", twistd)
@@ -62,12 +64,14 @@ class PackagingTests(unittest.TestCase):
 
     def test_wheel(self) -> None:
         """
-        The wheel holds the drop-in, the types and no __init__ of Twisted's.
+        The wheel holds the drop-in, the types, the page with its licence, and no __init__ of Twisted's.
         """
         (wheel,) = self.built.glob("*.whl")
         listing = run(sys.executable, "-m", "zipfile", "-l", wheel, folder=self.folder)
         self.assertIn("twisted/plugins/restbridge_plugin.py", listing)
         self.assertIn("restbridge/py.typed", listing)
+        for name in ("index.html", "swagger-ui-bundle.js", "LICENSE", "NOTICE", "README.md"):
+            self.assertIn(f"restbridge/openapi/static/{name}", listing)
         self.assertNotIn("twisted/__init__.py", listing)
         self.assertNotIn("twisted/plugins/__init__.py", listing)
         self.assertNotIn("tests/", listing)

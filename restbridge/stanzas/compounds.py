@@ -24,7 +24,15 @@ from restbridge.stanzas.fields import (
     Names,
     SingleAttribute,
 )
+from restbridge.stanzas.values import Schema
 from restbridge.stanzas.writing import MAX_NESTING, Writing, childOf, elementsOf, textOf
+
+FORWARDED_SCHEMA = "#/components/schemas/ForwardedMessage"
+"""Where the document that the schemas stand in keeps that of a stanza within a stanza."""
+
+
+def _orTrue(schema: Schema) -> Schema:
+    return {"anyOf": [{"const": True}, schema]}
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +44,10 @@ class Each(Field):
     many: ClassVar[bool] = True
     item: Field
     name: str
+
+    @property
+    def schema(self) -> Schema:
+        return {"type": "array", "items": self.item.schema}
 
     def names(self, key: str, inherited: str) -> Names:
         return self.item.names(self.name, inherited)
@@ -55,6 +67,10 @@ class Wrapped(Child):
 
     item: Field
     itemName: str
+
+    @property
+    def schema(self) -> Schema:
+        return _orTrue({"type": "array", "items": self.item.schema})
 
     def read(self, element: Element, levels: int) -> Any:
         names = self.item.names(self.itemName, element.uri)
@@ -87,6 +103,7 @@ class Object(Child):
     @ivar members: by JSON key.
     @ivar orTrue: C{true} asks for it: the child without members.
     @ivar prepare: changes the JSON before it is written: abbreviations.
+    @ivar short: the keys that C{prepare} knows beside the members.
     @ivar finish: adds to the JSON that was read.
     """
 
@@ -95,6 +112,7 @@ class Object(Child):
     orTrue: bool = False
     prepare: Callable[[dict[str, Any], Writing], dict[str, Any]] | None = None
     finish: Callable[[dict[str, Any]], None] | None = None
+    short: Mapping[str, Schema] = attrs.field(factory=dict)
     _writers: dict[str, _Writer] = attrs.field(init=False, repr=False)
     _attributes: dict[Any, tuple[str, Callable[[str], Any]]] = attrs.field(init=False, repr=False)
     _content: tuple[str, Callable[[str], Any]] | None = attrs.field(init=False, repr=False)
@@ -114,6 +132,12 @@ class Object(Child):
         }
         for name, value in compiled.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def schema(self) -> Schema:
+        members = {key: member.schema for key, member in self.members.items()}
+        schema = {"type": "object", "properties": {**members, **self.short}}
+        return _orTrue(schema) if self.orTrue else schema
 
     def _childrenWithin(self, uri: str) -> dict[tuple[str, str], tuple[str, Field]]:
         # The same declaration can stand in several namespaces; there are as many of these as declarations.
@@ -193,6 +217,10 @@ class Nested(Child):
     uri: str
     stanza: Callable[[], Object]
 
+    @property
+    def schema(self) -> Schema:
+        return {"$ref": FORWARDED_SCHEMA}
+
     def read(self, element: Element, levels: int) -> Any:
         return self.stanza().read(element, levels - 1) if levels else None
 
@@ -233,3 +261,11 @@ class Payload:
     title: str
     example: Any
     note: str = ""
+
+    @property
+    def schema(self) -> Schema:
+        """
+        What its value looks like, in words too.
+        """
+        words = {"title": self.title, "description": self.note} if self.note else {"title": self.title}
+        return {**words, **self.field.schema, "examples": [self.example]}

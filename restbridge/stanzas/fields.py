@@ -1,6 +1,6 @@
 """
 The vocabulary in which payloads are declared: each declaration reads an element as JSON and writes
-JSON as an element, so that the two can't drift apart.
+JSON as an element, and tells the schema of that JSON, so that the three can't drift apart.
 
 ::
 
@@ -21,7 +21,7 @@ from typing import Any, ClassVar, TypeAlias
 import attrs
 from twisted.words.xish.domish import Element
 
-from restbridge.stanzas.values import TEXT, Value
+from restbridge.stanzas.values import TEXT, Schema, Value
 from restbridge.stanzas.writing import Writing, childOf, textOf
 
 Names: TypeAlias = tuple[tuple[str, str], ...]
@@ -38,6 +38,13 @@ class Attribute:
 
     name: str | tuple[str, str] | None = None
     value: Value = TEXT
+
+    @property
+    def schema(self) -> Schema:
+        """
+        What the JSON value looks like.
+        """
+        return self.value.schema
 
     def writer(self, key: str) -> Callable[[Element, Any, Writing], None]:
         """
@@ -59,6 +66,13 @@ class Content:
 
     value: Value = TEXT
 
+    @property
+    def schema(self) -> Schema:
+        """
+        What the JSON value looks like.
+        """
+        return self.value.schema
+
     def write(self, element: Element, value: Any, context: Writing) -> None:
         """
         Write the value as text of C{element}.
@@ -76,6 +90,13 @@ class Field:
     """
 
     many: ClassVar[bool] = False
+
+    @property
+    def schema(self) -> Schema:
+        """
+        What the JSON value looks like, given or shown.
+        """
+        raise NotImplementedError
 
     def names(self, key: str, inherited: str) -> Names:
         """
@@ -124,6 +145,10 @@ class ChildText(Child):
 
     value: Value = TEXT
 
+    @property
+    def schema(self) -> Schema:
+        return self.value.schema
+
     def read(self, element: Element, levels: int) -> Any:
         return self.value.fromText(textOf(element))
 
@@ -136,6 +161,10 @@ class Flag(Child):
     """
     A child that stands there or not: C{"markable": true} is C{<markable/>}.
     """
+
+    @property
+    def schema(self) -> Schema:
+        return {"type": "boolean"}
 
     def read(self, element: Element, levels: int) -> Any:
         return True
@@ -155,6 +184,10 @@ class NameIsValue(Field):
 
     uri: str
     choices: tuple[str, ...]
+
+    @property
+    def schema(self) -> Schema:
+        return {"type": "string", "enum": list(self.choices)}
 
     def names(self, key: str, inherited: str) -> Names:
         return tuple((self.uri, choice) for choice in self.choices)
@@ -177,6 +210,10 @@ class SingleAttribute(Child):
     attribute: str
     value: Value = TEXT
 
+    @property
+    def schema(self) -> Schema:
+        return self.value.schema
+
     def read(self, element: Element, levels: int) -> Any:
         text = element.attributes.get(self.attribute)
         return None if text is None else self.value.fromText(text)
@@ -193,10 +230,12 @@ class Custom(Field):
 
     @ivar reads: the (namespace, name) pairs of the children that it reads; none if it only writes.
     @ivar takesText: a string is one of the values that it writes.
+    @ivar schema: what it writes and shows.
     """
 
     reads: Names = ()
     takesText: bool = False
+    schema: Schema
     reader: Callable[[Element, int], Any] = attrs.field(default=lambda element, levels: None)
     writer: Callable[[Element, Any, Writing], None]
 

@@ -28,6 +28,7 @@ from restbridge.stanzas.payloads import (
     muc,
     presence,
 )
+from restbridge.stanzas.values import Schema
 from restbridge.stanzas.writing import Writing
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML
 
@@ -102,6 +103,16 @@ class Kind:
             uri=NS_CLIENT, name=self.name, members=members, prepare=self.prepare, finish=self.finish
         )
 
+    @property
+    def schema(self) -> Schema:
+        """
+        What the JSON of such a stanza looks like.
+        """
+        members = {key: each.schema for key, each in ADDRESSING.items()}
+        members["type"] = {"type": "string", "description": ", ".join(TYPES[self.name])}
+        carried = {each.key: each.schema for each in self.payloads}
+        return {"type": "object", "properties": {"kind": {"const": self.name}, **members, **carried}}
+
 
 @attrs.frozen(kw_only=True)
 class _ForwardedForm(Nested):
@@ -118,6 +129,10 @@ class _ForwardedForm(Nested):
     def read(self, element: Any, levels: int) -> Any:
         return self.stanza().read(element, levels)
 
+    @property
+    def schema(self) -> Schema:
+        return self.stanza().schema
+
 
 def _forwardable(payload: Payload) -> Payload:
     if payload is forms.DATAFORM:
@@ -126,7 +141,7 @@ def _forwardable(payload: Payload) -> Payload:
     return json.NESTED_PAYLOAD if payload is json.PAYLOAD else payload
 
 
-_FORWARDED = archive.forwarded(Nested(uri=NS_CLIENT, stanza=lambda: _NESTED.stanza))
+_FORWARDED = archive.forwarded(Nested(uri=NS_CLIENT, stanza=lambda: FORWARDED.stanza))
 
 _IN_MESSAGES = (
     im.BODY,
@@ -157,7 +172,8 @@ _IN_MESSAGES = (
     error.ERROR,
 )
 
-_NESTED: Kind = Kind(name="message", payloads=tuple(_forwardable(payload) for payload in _IN_MESSAGES))
+FORWARDED: Kind = Kind(name="message", payloads=tuple(_forwardable(payload) for payload in _IN_MESSAGES))
+"""A message within another one."""
 
 MESSAGE = Kind(
     name="message",

@@ -13,6 +13,7 @@ from restbridge.stanzas.bodies import Unreadable, withIgnored
 from restbridge.stanzas.compounds import Object, fromText
 from restbridge.stanzas.kinds import IQ
 from restbridge.stanzas.mapping import Mapped, fromJSON
+from restbridge.stanzas.values import TEXT, Schema
 
 QUERIES = (
     "archive",
@@ -51,6 +52,25 @@ def ask(query: str, to: str, parameters: Mapping[str, str]) -> Mapped:
     unused = () if isinstance(json[query], dict) else (f"{query}.{key}" for key in parameters)
     known = ("disco.node", "items.node", "stats.name")
     return withIgnored(mapped, [path for path in unused if path not in known])
+
+
+def parameters(query: str) -> list[tuple[str, Schema]]:
+    """
+    What may follow the question mark of one of L{QUERIES}: names, and what their values look like;
+    the items of a list are separated by commas.
+    """
+    field = _PAYLOADS[query]
+    if query in ("disco", "items"):
+        return [("node", TEXT.schema)]
+    if query == "stats":
+        return [("name", TEXT.schema)]
+    if query == "payload":
+        return [("datatype", TEXT.schema), ("data", {**TEXT.schema, "contentMediaType": "application/json"})]
+    if not isinstance(field, Object):
+        return []
+    texts = {key: member.schema for key, member in field.members.items() if fromText(member, "") is not None}
+    lists = {"ids": {"type": "array", "items": TEXT.schema}} if "ids" in field.short else {}
+    return list({**texts, **field.short, **lists}.items())
 
 
 def _question(query: str, parameters: Mapping[str, str]) -> Any:

@@ -7,11 +7,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 from restbridge.stanzas.writing import Writing
+
+Schema: TypeAlias = dict[str, Any]
+"""A JSON Schema (2020-12)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -22,11 +25,13 @@ class Value:
     @ivar called: for the sentence "must be ...".
     @ivar fromText: its JSON value; L{None} if the text holds none.
     @ivar toText: its text; L{None} if the JSON value is of another type.
+    @ivar schema: what its JSON value looks like.
     """
 
     called: str
     fromText: Callable[[str], Any]
     toText: Callable[[Any], str | None]
+    schema: Schema = attrs.field(eq=False)
 
     def written(self, value: object, context: Writing) -> str:
         """
@@ -76,11 +81,25 @@ def _stringText(value: object) -> str | None:
     return value if type(value) is str else None
 
 
-TEXT = Value(called="a string", fromText=lambda text: text, toText=_stringText)
+_BOUNDS: Schema = {"exclusiveMinimum": -(10**18), "exclusiveMaximum": 10**18}
+
+TEXT = Value(called="a string", fromText=lambda text: text, toText=_stringText, schema={"type": "string"})
 DATETIME = Value(
-    called="a string with a date and time (XEP-0082)", fromText=lambda text: text, toText=_stringText
+    called="a string with a date and time (XEP-0082)",
+    fromText=lambda text: text,
+    toText=_stringText,
+    schema={"type": "string", "format": "date-time"},
 )
 """Passed on as it stands: what is wrong with a date, its reader says."""
-INTEGER = Value(called="a whole number", fromText=_toInteger, toText=_integerText)
-NUMBER = Value(called="a number", fromText=_toNumber, toText=_numberText)
-BOOLEAN = Value(called="true or false", fromText=_BOOLEANS.get, toText=_booleanText)
+INTEGER = Value(
+    called="a whole number",
+    fromText=_toInteger,
+    toText=_integerText,
+    schema={"type": "integer", **_BOUNDS},
+)
+NUMBER = Value(
+    called="a number", fromText=_toNumber, toText=_numberText, schema={"type": "number", **_BOUNDS}
+)
+BOOLEAN = Value(
+    called="true or false", fromText=_BOOLEANS.get, toText=_booleanText, schema={"type": "boolean"}
+)

@@ -10,7 +10,7 @@ from typing import Any
 from restbridge.stanzas.compounds import Each, Object, Payload
 from restbridge.stanzas.fields import Attribute, ChildText, Field, Flag, SingleAttribute
 from restbridge.stanzas.payloads.forms import NS_FORMS
-from restbridge.stanzas.values import DATETIME, INTEGER
+from restbridge.stanzas.values import DATETIME, INTEGER, TEXT, Schema
 from restbridge.stanzas.writing import Writing
 
 NS_ARCHIVE = "urn:xmpp:mam:2"
@@ -110,6 +110,12 @@ def _checkCriteria(query: dict[str, Any], context: Writing) -> None:
             context.path.pop()
 
 
+_SHORT: dict[str, Schema] = {
+    **dict.fromkeys(_FORM_KEYS, TEXT.schema),
+    **{key: _SET.members[key].schema for key in _PAGE_KEYS},
+    "ids": {"anyOf": [TEXT.schema, {"type": "array", "items": TEXT.schema}]},
+}
+
 QUERY = Payload(
     key="archive",
     field=Object(
@@ -117,6 +123,7 @@ QUERY = Payload(
         name="query",
         orTrue=True,
         prepare=_spelledOut,
+        short=_SHORT,
         members={"queryid": Attribute(), "form": _FORM, "page": _SET},
     ),
     title="XEP-0313: Message Archive Management, the query",

@@ -10,7 +10,8 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Object, Payload
 from restbridge.stanzas.fields import Attribute, Content, Custom, Flag
-from restbridge.stanzas.payloads.forms import FORM, NS_FORMS, readData, writeData
+from restbridge.stanzas.payloads.forms import DATA, FORM, NS_FORMS, readData, writeData
+from restbridge.stanzas.values import TEXT
 from restbridge.stanzas.writing import Writing, childOf, elementsOf
 
 _URI = "http://jabber.org/protocol/commands"
@@ -47,8 +48,8 @@ SHAPE = Object(
             members={"execute": Attribute(), "prev": Flag(), "next": Flag(), "complete": Flag()}
         ),
         "note": Object(members={"type": Attribute(), "text": Content()}),
-        "form": Custom(writer=_writeForm),
-        "data": Custom(writer=_writeData),
+        "form": Custom(writer=_writeForm, schema=FORM.schema),
+        "data": Custom(writer=_writeData, schema=DATA),
     },
 )
 
@@ -73,7 +74,13 @@ def _write(parent: Element, value: Any, context: Writing) -> None:
 
 COMMAND = Payload(
     key="command",
-    field=Custom(takesText=True, reads=((_URI, "command"),), reader=_read, writer=_write),
+    field=Custom(
+        takesText=True,
+        reads=((_URI, "command"),),
+        reader=_read,
+        writer=_write,
+        schema={"anyOf": [TEXT.schema, SHAPE.schema]},
+    ),
     title="XEP-0050: Ad-Hoc Commands",
     example={"node": "uptime", "action": "execute"},
     note="A string is short for its `node`. What is filled in goes out as `form` or, simpler, as `data`:"

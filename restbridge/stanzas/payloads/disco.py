@@ -12,12 +12,14 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Each, Object, Payload
 from restbridge.stanzas.fields import Attribute, Custom, SingleAttribute
-from restbridge.stanzas.payloads.forms import NS_FORMS, nest, readData, writeData
+from restbridge.stanzas.payloads.forms import DATA, NS_FORMS, nest, readData, writeData
+from restbridge.stanzas.values import TEXT
 from restbridge.stanzas.writing import Writing, childOf, elementsOf
 from restbridge.stanzas.xml import NS_XML
 
 _INFO = "http://jabber.org/protocol/disco#info"
 _ITEMS = "http://jabber.org/protocol/disco#items"
+_QUESTION = ({"const": True}, TEXT.schema)
 
 
 def _readExtensions(element: Element) -> dict[str, Any]:
@@ -62,7 +64,9 @@ SHAPE = Object(
             ),
         ),
         "features": Each(name="feature", item=SingleAttribute(attribute="var")),
-        "extensions": Custom(writer=_writeExtensions),
+        "extensions": Custom(
+            writer=_writeExtensions, schema={"type": "object", "additionalProperties": DATA}
+        ),
     },
 )
 
@@ -85,7 +89,13 @@ def _writeInfo(parent: Element, value: Any, context: Writing) -> None:
 
 DISCO = Payload(
     key="disco",
-    field=Custom(takesText=True, reads=((_INFO, "query"),), reader=_readInfo, writer=_writeInfo),
+    field=Custom(
+        takesText=True,
+        reads=((_INFO, "query"),),
+        reader=_readInfo,
+        writer=_writeInfo,
+        schema={"anyOf": [*_QUESTION, SHAPE.schema]},
+    ),
     title="XEP-0030: Service Discovery, information",
     example={
         "identities": [{"category": "server", "type": "im", "name": "Prosody"}],
@@ -121,7 +131,13 @@ _ITEMS_QUERY = Object(members={"node": Attribute(), "items": Each(name="item", i
 
 ITEMS = Payload(
     key="items",
-    field=Custom(takesText=True, reads=((_ITEMS, "query"),), reader=_readItems, writer=_writeItems),
+    field=Custom(
+        takesText=True,
+        reads=((_ITEMS, "query"),),
+        reader=_readItems,
+        writer=_writeItems,
+        schema={"anyOf": [*_QUESTION, {"type": "array", "items": ITEM.schema}, _ITEMS_QUERY.schema]},
+    ),
     title="XEP-0030: Service Discovery, items",
     example=[{"jid": "conference.example.com", "name": "Rooms"}],
     note='A question is `true`, or the node as a string or as `{"node": ...}`; an answer without items too.',

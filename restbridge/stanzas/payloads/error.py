@@ -11,6 +11,7 @@ from twisted.words.xish.domish import Element
 from restbridge.stanzas.compounds import Payload
 from restbridge.stanzas.errors import CONDITIONS, TYPES, StanzaError
 from restbridge.stanzas.fields import Custom
+from restbridge.stanzas.values import TEXT
 from restbridge.stanzas.writing import Writing
 from restbridge.stanzas.xml import NS_CLIENT
 
@@ -42,7 +43,20 @@ def _write(parent: Element, value: Any, context: Writing) -> None:
 
 ERROR = Payload(
     key="error",
-    field=Custom(reads=((NS_CLIENT, "error"),), reader=_read, writer=_write),
+    field=Custom(
+        reads=((NS_CLIENT, "error"),),
+        reader=_read,
+        writer=_write,
+        schema={
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "enum": list(TYPES)},
+                "condition": {"type": "string", "enum": list(CONDITIONS)},
+                "text": TEXT.schema,
+                "by": TEXT.schema,
+            },
+        },
+    ),
     title="RFC 6120: Stanza error",
     example={"type": "cancel", "condition": "item-not-found", "text": "No such room"},
     note="For stanzas of type `error`. Left out, `type` is the condition's own.",

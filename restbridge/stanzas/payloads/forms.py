@@ -16,12 +16,19 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Each, Object, Payload
 from restbridge.stanzas.fields import Attribute, ChildText, Custom, Field, Flag
+from restbridge.stanzas.values import Schema
 from restbridge.stanzas.writing import Writing, childOf, textOf
 
 NS_FORMS = "jabber:x:data"
 
 _LISTS = ("jid-multi", "list-multi")
 _CHOICES = ("list-multi", "list-single")
+
+_DATUM: Schema = {"type": ["string", "boolean", "integer"]}
+_HELD: Schema = {"anyOf": [{"type": [*_DATUM["type"], "null"]}, {"type": "array", "items": _DATUM}]}
+
+DATA: Schema = {"type": "object", "additionalProperties": _HELD}
+"""The values of a form alone: C{{var: value}}."""
 
 
 def _valuesOf(field: Element) -> list[str]:
@@ -107,7 +114,7 @@ _FIELD = Object(
         "label": Attribute(),
         "desc": ChildText(),
         "required": Flag(),
-        "value": Custom(writer=_writeValues),
+        "value": Custom(writer=_writeValues, schema=_HELD),
         "values": _Values(),
         "options": _OPTIONS,
     },
@@ -222,7 +229,7 @@ def _write(parent: Element, value: Any, context: Writing) -> None:
 
 FORMDATA = Payload(
     key="formdata",
-    field=Custom(writer=_write),
+    field=Custom(writer=_write, schema=DATA),
     title="XEP-0004: Data Forms, the values alone",
     example={"name": "Romeo's bot", "features": ["weather", "news"]},
     note="Shown as `dataform`.",

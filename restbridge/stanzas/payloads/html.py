@@ -10,6 +10,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Payload
 from restbridge.stanzas.fields import Custom
+from restbridge.stanzas.values import TEXT
 from restbridge.stanzas.writing import Writing, childOf, elementsOf
 from restbridge.stanzas.xml import XMLRefused, parseDocument, serialize
 
@@ -50,7 +51,9 @@ def _write(parent: Element, value: Any, context: Writing) -> None:
 
 HTML = Payload(
     key="html",
-    field=Custom(takesText=True, reads=((_XHTML_IM, "html"),), reader=_read, writer=_write),
+    field=Custom(
+        takesText=True, reads=((_XHTML_IM, "html"),), reader=_read, writer=_write, schema=TEXT.schema
+    ),
     title="XEP-0071: XHTML-IM",
     example="<body><p>Hi <strong>there</strong></p></body>",
     note="Well-formed, in one `<body>`.",

@@ -13,6 +13,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Object, Payload
 from restbridge.stanzas.fields import Attribute, Content, Custom
+from restbridge.stanzas.values import TEXT
 from restbridge.stanzas.writing import Writing, childOf, textOf
 
 _URI = "urn:xmpp:json-msg:0"
@@ -94,7 +95,17 @@ def _written(value: Any, context: Writing) -> str:
 
 PAYLOAD = Payload(
     key="payload",
-    field=Custom(reads=((_URI, "payload"),), reader=_read, writer=_write),
+    field=Custom(
+        reads=((_URI, "payload"),),
+        reader=_read,
+        writer=_write,
+        schema={
+            "anyOf": [
+                {"const": True},
+                {"type": "object", "properties": {"datatype": TEXT.schema, "data": {}}},
+            ]
+        },
+    ),
     title="XEP-0432: Simple JSON Messaging",
     example={"datatype": "urn:example:thing", "data": {"n": 1, "l": [1, 2, "three"]}},
 )

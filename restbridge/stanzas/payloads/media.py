@@ -10,7 +10,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Each, Object, Payload
 from restbridge.stanzas.fields import Attribute, ChildText, Content, Custom
-from restbridge.stanzas.values import INTEGER
+from restbridge.stanzas.values import INTEGER, TEXT
 from restbridge.stanzas.writing import Writing, childOf
 
 _OOB = "jabber:x:oob"
@@ -31,7 +31,7 @@ def _writeURL(parent: Element, value: Any, context: Writing) -> None:
 
 OOB_URL = Payload(
     key="oob_url",
-    field=Custom(takesText=True, writer=_writeURL),
+    field=Custom(takesText=True, writer=_writeURL, schema=TEXT.schema),
     title="XEP-0066: Out of Band Data, the URL alone",
     example="https://media.example.com/cat.jpg",
     note="Shown together with its `oob`.",

@@ -46,7 +46,7 @@ def _writeJoin(parent: Element, value: Any, context: Writing) -> None:
 
 JOIN = Payload(
     key="join",
-    field=Custom(writer=_writeJoin),
+    field=Custom(writer=_writeJoin, schema={"type": "boolean"}),
     title="XEP-0045: Joining a room",
     example=True,
     note='Short for `"muc": {}`, and shown as that.',
