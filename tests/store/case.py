@@ -1,0 +1,32 @@
+"""
+What the tests of store/ stand on: a database in a file of the test's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from restbridge.store.database import SQLite
+
+
+class StoreTestCase(TestCase):
+    """
+    @ivar path: of the file; there is none yet.
+    """
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.path = folder / "restbridge.sqlite"
+
+    def started(self) -> SQLite:
+        """
+        A store that runs until the end of the test.
+        """
+        store = SQLite(path=self.path, reactor=reactor)
+        store.startService()
+        self.addCleanup(lambda: store.stopService() if store.running else None)
+        return store
