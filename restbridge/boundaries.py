@@ -7,6 +7,7 @@ offered to; L{Users} opens the links of XMPP users by their L{Credential}s.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -93,9 +94,31 @@ class UserLink(Link, Protocol):
     The link of one XMPP user.
 
     @ivar address: the full address that its stanzas go out from.
+    @ivar available: whether the user's contacts, and other clients, see it (RFC 6121, section 4.2).
     """
 
     address: JID
+    available: bool
+
+    def offerTo(self, takers: Sequence[Taker]) -> None:
+        """
+        Offer what no one waits for to these, in their order, after those that are there already.
+        """
+
+    def whenEnded(self, call: Callable[[str], object]) -> None:
+        """
+        Call C{call} with the reason when the stream ends.
+        """
+
+    def hold(self) -> None:
+        """
+        Keep the login, though nobody may ask anything of it for long.
+        """
+
+    def release(self) -> None:
+        """
+        Take back one C{hold}.
+        """
 
 
 class Users(Protocol):

@@ -28,12 +28,21 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.web.resource import IResource
 
 from restbridge.boundaries import Taker
-from restbridge.clientapi.api import ClientAPI
+from restbridge.clientapi.api import ClientAPI, said
+from restbridge.clientapi.discovery import Kinds, RoomServices
+from restbridge.clientapi.events import Events
+from restbridge.clientapi.muc import Muc
+from restbridge.clientapi.muclight import NS_MUCLIGHT, MucLight
+from restbridge.clientapi.occupancy import NS_MUC, Attendance
+from restbridge.clientapi.rooms import Rooms
 from restbridge.config import Component as ComponentSettings
-from restbridge.config import Configuration, ConfigurationRefused, UserDomain, find, load
+from restbridge.config import Configuration, ConfigurationRefused, Fault, UserDomain, find, load
 from restbridge.demo import Demo
+from restbridge.openapi.page import openAPI, page
 from restbridge.parts import Parts
 from restbridge.rest.api import RestAPI
+from restbridge.store.database import SQLite
+from restbridge.store.rooms import RoomStore
 from restbridge.users.attempts import Attempts
 from restbridge.users.routes import Routes, optionsForTLS
 from restbridge.users.sessions import Served, Sessions
@@ -77,6 +86,7 @@ class Options(UsageOptions):
         try:
             path = Path(self["config"]) if self["config"] else find(os.environ, Path.cwd())
             self["configuration"] = load(path, os.environ)
+            _checkStore(self["configuration"])
         except ConfigurationRefused as refused:
             sys.exit(str(refused))
 
@@ -121,15 +131,23 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         callbacks = Callbacks(receivers=receivers, send=component.send)
         component.offerTo([*takers, callbacks])
         services += [component, Webhooks(callbacks, poster)]
+    store = _store(configuration, reactor)
+    if configuration.users:
+        services.append(store)
     guard = Guard(accounts=accounts, users=users)
     mounts: dict[bytes, IResource] = {
         b"healthz": Health(lambda: None),
         # Users' logins are opened on demand: without a component nothing has to be up.
         b"readyz": Health(component.whyDown if component is not None else lambda: None),
         b"rest": RestAPI(guard=guard, settings=configuration.rest).app.resource(),
-        b"api": ClientAPI(guard=guard).app.resource(),
+        b"api": ClientAPI(
+            guard=guard, events=Events(clock=reactor), rooms=_rooms(configuration.users, store, reactor)
+        ).app.resource(),
+        b"openapi.json": openAPI(),
+        b"docs": page(),
     }
-    return Parts(site=BridgeSite(settings=configuration.http, mounts=mounts), services=tuple(services))
+    site = BridgeSite(settings=configuration.http, mounts=mounts, refusals={b"api": said})
+    return Parts(site=site, services=tuple(services))
 
 
 def _accounts(
@@ -155,6 +173,27 @@ def _accounts(
 def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> Sessions:
     served = _served(domains, reactor, workers) if domains else {}
     return Sessions(served=served, attempts=Attempts(clock=reactor), clock=reactor)
+
+
+def _checkStore(configuration: Configuration) -> None:
+    """
+    @raise ConfigurationRefused: it names a store that this version doesn't have.
+    """
+    if configuration.users and not configuration.store.url.reveal().startswith("sqlite:"):
+        problem = 'the rooms of [users] are kept in SQLite in this version; allowed: "sqlite:PATH"'
+        raise ConfigurationRefused(Fault("store.url", problem))
+
+
+def _store(configuration: Configuration, reactor: Any) -> SQLite:
+    path = configuration.store.url.reveal().removeprefix("sqlite:")
+    return SQLite(path=Path(path), reactor=reactor)
+
+
+def _rooms(domains: Mapping[str, UserDomain], store: SQLite, reactor: Any) -> Rooms:
+    kept = RoomStore(store)
+    muc = partial(Muc, attendance=Attendance(clock=reactor), store=kept, clock=reactor)
+    kinds: Kinds = {NS_MUCLIGHT: partial(MucLight, store=kept), NS_MUC: muc}
+    return Rooms(services=RoomServices(domains=domains, kinds=kinds))
 
 
 def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> dict[str, Served]:

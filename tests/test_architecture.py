@@ -19,10 +19,12 @@ KNOWS = {
     "config": {"stanzas"},
     "workers": set[str](),
     "xmpp": {"stanzas", "boundaries", "workers"},
+    "store": {"stanzas"},
     "web": {"stanzas", "boundaries", "config", "workers"},
     "users": {"stanzas", "boundaries", "config", "web", "xmpp", "workers"},
     "rest": {"stanzas", "boundaries", "config", "web", "xmpp"},
-    "clientapi": {"stanzas", "boundaries", "config", "web", "xmpp"},
+    "clientapi": {"stanzas", "boundaries", "config", "store", "web", "xmpp"},
+    "openapi": {"stanzas", "clientapi", "web"},
     "webhook": {"stanzas", "boundaries", "config", "web", "xmpp"},
 }
 """Room -> the rooms that it may import."""

@@ -4,21 +4,35 @@ C{/api}: the resources, and what becomes of a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 from klein import Klein
 from twisted.python.failure import Failure
+from werkzeug.routing import PathConverter
 
-from restbridge.clientapi import contacts, messages
+from restbridge.clientapi import messages
 from restbridge.clientapi.call import Call, Endpoint, allowed, checkMediaTypes, checkMethod
+from restbridge.clientapi.contacts import Contacts
+from restbridge.clientapi.events import Events
+from restbridge.clientapi.rooms import Rooms
 from restbridge.stanzas.media import JSON
 from restbridge.stanzas.xml import XMLRefused
-from restbridge.web.answer import Answer, Refusal, refusalFor, write
-from restbridge.web.guard import Guard, Presented
+from restbridge.store.database import StoreFailed
+from restbridge.web.answer import Answer, Refusal, refusalFor, unavailable, write
+from restbridge.web.guard import Guard, Presented, UserPrincipal, presentsCredentials
 from restbridge.web.site import BridgeRequest
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="restbridge", charset="UTF-8"')
+
+
+class _Rest(PathConverter):
+    """
+    The rest of a path, line feeds among it, which for Werkzeug's own end it.
+    """
+
+    regex = r"[^/][\s\S]*?"
+
 
 Resource = Callable[["ClientAPI"], Mapping[str, Endpoint]]
 
@@ -46,9 +60,13 @@ class ClientAPI:
 
     app = Klein()
     app.url_map.merge_slashes = False
+    app.url_map.converters["path"] = _Rest
 
-    def __init__(self, *, guard: Guard) -> None:
+    def __init__(self, *, guard: Guard, events: Events, rooms: Rooms) -> None:
         self._guard = guard
+        self._contacts = Contacts()
+        self._rooms = rooms
+        self._events = events
 
     @_resource(app, "/api/messages", "/api/messages/<path:other>")
     def messages(self) -> Mapping[str, Endpoint]:
@@ -63,11 +81,50 @@ class ClientAPI:
         The user's roster.
         """
         return {
-            "GET": contacts.listed,
-            "POST": contacts.add,
-            "PUT": contacts.manage,
-            "DELETE": contacts.remove,
+            "GET": self._contacts.listed,
+            "POST": self._contacts.add,
+            "PUT": self._contacts.manage,
+            "DELETE": self._contacts.remove,
         }
+
+    @_resource(app, "/api/rooms", "/api/rooms/<room>")
+    def rooms(self) -> Mapping[str, Endpoint]:
+        """
+        Rooms for more than two.
+        """
+        rooms = self._rooms
+        return {"GET": rooms.shown, "POST": rooms.create, "PUT": rooms.createNamed}
+
+    @_resource(app, "/api/rooms/<room>/config")
+    def roomConfig(self) -> Mapping[str, Endpoint]:
+        """
+        Name and subject of a room.
+        """
+        return {"PUT": self._rooms.configure}
+
+    @_resource(app, "/api/rooms/<room>/users", "/api/rooms/<room>/users/<path:user>")
+    def roomUsers(self) -> Mapping[str, Endpoint]:
+        """
+        Who is in a room.
+        """
+        return {"POST": self._rooms.add, "DELETE": self._rooms.remove}
+
+    @_resource(app, "/api/rooms/<room>/messages")
+    def roomMessages(self) -> Mapping[str, Endpoint]:
+        """
+        What is said in a room.
+        """
+        return {"GET": self._rooms.history, "POST": self._rooms.send}
+
+    @app.route("/api/sse", strict_slashes=False)
+    async def sse(self, request: BridgeRequest) -> bytes:
+        """
+        What is written to the user, as it happens: an answer that stays open.
+        """
+        if request.method == b"OPTIONS":
+            return write(request, _options(request, ("GET",)))
+        user = await self._user(request, ("GET",))
+        return await self._events.serve(request, user.link)
 
     async def answer(
         self, request: BridgeRequest, endpoints: Mapping[str, Endpoint], path: Mapping[str, str]
@@ -76,15 +133,27 @@ class ClientAPI:
         The whole way from a request to its answer.
         """
         method = request.method.decode("latin-1")
-        checkMethod(method, endpoints)
+        if method == "OPTIONS":
+            return _options(request, endpoints)
+        user = await self._user(request, endpoints)
+        checkMediaTypes(request, method)
+        # What takes slashes takes the trailing one, too.
+        parts = {name: part.removesuffix("/") for name, part in path.items()}
+        call = Call(link=user.link, path=parts, query=request.query, body=request.content.read())
+        return await endpoints[method](call)
+
+    async def _user(self, request: BridgeRequest, methods: Container[str]) -> UserPrincipal:
+        """
+        Who asks for a resource that has these methods.
+
+        @raise Refusal: 405 before 401.
+        """
+        checkMethod(request.method.decode("latin-1"), methods)
         user = await self._guard.user(Presented.by(request))
         if user is None:
             raise Refusal(401, headers=(CHALLENGE,))
-        if method == "OPTIONS":
-            return Answer(200, headers=(("Allow", allowed(endpoints)),))
-        checkMediaTypes(request, method)
-        call = Call(link=user.link, path=path, query=request.query, body=request.content.read())
-        return await endpoints[method](call)
+        self._contacts.attend(user.link)
+        return user
 
     @app.handle_errors(Exception)  # type: ignore[arg-type]  # the site makes no other requests
     def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
@@ -92,15 +161,29 @@ class ClientAPI:
         Say why it isn't answered: in one JSON string, where HTTP's status doesn't say it all.
         """
         if failure.check(XMLRefused):
-            return write(request, _said(Refusal(400, text=failure.getErrorMessage())))
+            return write(request, said(Refusal(400, text=failure.getErrorMessage())))
+        if failure.check(StoreFailed):
+            return write(request, said(unavailable(failure.getErrorMessage())))
         refusal = refusalFor(request, failure)
         if refusal.condition == "item-not-found":
             # Nothing is there, for anybody.
             refusal = Refusal(404)
-        return write(request, _said(refusal))
+        return write(request, said(refusal))
 
 
-def _said(refusal: Refusal) -> Answer:
+def _options(request: BridgeRequest, methods: Container[str]) -> Answer:
+    """
+    What can be done with a resource: said to whoever has credentials, right or wrong.
+    """
+    if not presentsCredentials(Presented.by(request)):
+        raise Refusal(401, headers=(CHALLENGE,))
+    return Answer(200, headers=(("Allow", allowed(methods)),))
+
+
+def said(refusal: Refusal) -> Answer:
+    """
+    A refusal as this API says it.
+    """
     if refusal.text is None:
         return Answer(refusal.status, headers=refusal.headers)
     return Answer(refusal.status, msgspec.json.encode(refusal.text), JSON, refusal.headers)

@@ -1,21 +1,19 @@
 """
 What a request of the client API says, and the checks that come before anything is done.
 
-They come in the order that cowboy's REST flow gave them: method, user, media types, then path, query
-and body by whoever serves the request. A refusal's body is one JSON string, or empty.
+They come in the order that Cowboy's REST flow gave them: method, user, media types, preconditions, then
+path, query and body by whoever serves the request. A refusal's body is one JSON string, or empty.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import attrs
 import msgspec
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from restbridge.boundaries import UserLink
 from restbridge.stanzas.jid import JID, InvalidJID
@@ -27,9 +25,19 @@ from restbridge.web.site import BridgeRequest
 METHODS = ("OPTIONS", "GET", "POST", "PUT", "DELETE")
 """In the order of an Allow header."""
 
-_KNOWN = frozenset((*METHODS, "HEAD", "PATCH", "TRACE", "CONNECT"))
-_LIMIT = re.compile(r"\+?[0-9]{1,9}")
-_TIME = re.compile(r"[+-]?[0-9]{1,18}")
+MAX_SHOWN = 200
+"""Characters of what somebody sent, in an answer that says that it is wrong."""
+
+_KNOWN = frozenset((*METHODS, "HEAD", "PATCH"))
+
+# A plus that is not percent-encoded stands for a space.
+_LIMIT = re.compile(r"[+ ]?[0-9]{1,1000}")
+_TIME = re.compile(r"[+ -]?[0-9]{1,1000}")
+
+_QUOTED = re.compile(r'"[^"]*"')
+_MEDIA_RANGE = re.compile(r"\*|[^\s/]+/[^\s/]+")
+_JSON_RANGES = (JSON, "application/*", "*/*", "*")
+"""What fits it, the closest first. The last is no media range, but Java's own client sends it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +64,7 @@ class Call:
         """
         try:
             return msgspec.json.decode(self.body, type=dict[str, Any])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise bad("Invalid request body") from None
 
     def parameters(self, *names: str) -> dict[str, str]:
@@ -68,9 +76,9 @@ class Call:
         """
         found = {}
         for pair in filter(None, self.query.split(b"&")):
-            name, equals, value = pair.partition(b"=")
+            name, _, value = pair.partition(b"=")
             key, text = _unquoted(name), _unquoted(value)
-            if not equals or text is None or key not in names:
+            if text is None or key not in names:
                 raise bad("Invalid query string")
             found[key] = text
         return found
@@ -86,7 +94,7 @@ def bad(text: str) -> Refusal:
     return Refusal(400, text=text)
 
 
-def checkMethod(method: str, endpoints: Mapping[str, Endpoint]) -> None:
+def checkMethod(method: str, endpoints: Container[str]) -> None:
     """
     @raise Refusal: 501 or 405.
     """
@@ -96,7 +104,7 @@ def checkMethod(method: str, endpoints: Mapping[str, Endpoint]) -> None:
         raise Refusal(405, headers=(("Allow", allowed(endpoints)),))
 
 
-def allowed(endpoints: Mapping[str, Endpoint]) -> str:
+def allowed(endpoints: Container[str]) -> str:
     """
     The Allow header of a resource.
     """
@@ -105,13 +113,51 @@ def allowed(endpoints: Mapping[str, Endpoint]) -> str:
 
 def checkMediaTypes(request: BridgeRequest, method: str) -> None:
     """
-    @raise Refusal: 406 or 415.
+    @raise Refusal: 400, 406, 412 or 415; or 304.
     """
-    if request.accept and not parse_accept_header(request.accept, MIMEAccept).best_match([JSON]):
+    if not _takesJSON(request.accept):
         raise Refusal(406)
+    _checkPreconditions(request, method)
     given = (request.getHeader(b"content-type") or b"").decode("latin-1")
     if method in ("POST", "PUT") and essence(given) != JSON:
         raise Refusal(415)
+
+
+def _takesJSON(accept: str) -> bool:
+    """
+    Whether the client takes JSON, whatever its parameters.
+
+    @raise Refusal: 400, the header can't be read.
+    """
+    weights = dict(_mediaRange(part) for part in _QUOTED.sub("", accept).split(",") if part.strip())
+    closest = next((each for each in _JSON_RANGES if each in weights), None)
+    return not weights or (closest is not None and weights[closest] > 0)
+
+
+def _mediaRange(text: str) -> tuple[str, float]:
+    """
+    A media range and its weight (RFC 9110, section 12.5.1).
+    """
+    name, *parameters = (part.strip().lower() for part in text.split(";"))
+    weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+    try:
+        if _MEDIA_RANGE.fullmatch(name):
+            return name, float(weight)
+    except ValueError:
+        pass
+    raise Refusal(400)
+
+
+def _checkPreconditions(request: BridgeRequest, method: str) -> None:
+    """
+    All resources exist, and none has an entity tag (RFC 9110, section 13.1).
+
+    @raise Refusal: 412 or 304.
+    """
+    if (request.getHeader(b"if-match") or b"*").strip() != b"*":
+        raise Refusal(412)
+    if (request.getHeader(b"if-none-match") or b"").strip() == b"*":
+        raise Refusal(304 if method == "GET" else 412)
 
 
 def text(document: Mapping[str, Any], key: str, *, missing: str, invalid: str) -> str:
@@ -131,6 +177,14 @@ def text(document: Mapping[str, Any], key: str, *, missing: str, invalid: str) -
     return value
 
 
+def shown(given: object) -> str:
+    """
+    What somebody sent, for an answer that says that it is wrong.
+    """
+    text = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
 def address(given: object, invalid: str) -> JID:
     """
     An address that somebody names.
@@ -143,6 +197,13 @@ def address(given: object, invalid: str) -> JID:
         return JID.parse(given)
     except InvalidJID:
         raise bad(invalid) from None
+
+
+def bare(jid: JID) -> JID:
+    """
+    An address without its resource.
+    """
+    return JID(jid.local, jid.domain, None)
 
 
 def limit(parameters: Mapping[str, str], default: int, most: int | None = None) -> int:

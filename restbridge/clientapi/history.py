@@ -1,12 +1,21 @@
 """
 What was said, from a message archive (XEP-0313): the newest page is asked for first, then the one
 before it, until there are as many messages as were wanted.
+
+::
+
+    Query -> page -> what is to be shown, and told in time -> enough, or the archive's beginning -> items
+             page before it                            <-  -> not yet
+
+Clients go back by the time of the first message that they have, in milliseconds. Many messages may share
+one, and an archive may tell no more than the second (Prosody's does). So messages of one second are told
+apart by their order in it, and nothing is shown of a second of which not all is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import attrs
@@ -17,7 +26,7 @@ from restbridge.stanzas.errors import errorOf
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
-from restbridge.web.answer import Refusal
+from restbridge.web.answer import Refusal, unavailable
 from restbridge.xmpp.archive import NS_MAM
 
 NS_DATA = "jabber:x:data"
@@ -25,8 +34,19 @@ NS_DELAY = "urn:xmpp:delay"
 NS_FORWARD = "urn:xmpp:forward:0"
 NS_RSM = "http://jabber.org/protocol/rsm"
 
-MAX_PAGES = 40
-"""Pages that one request asks for: a server gives 50 to 250 messages on one, and most hold no text."""
+MAX_PAGES = 100
+"""Pages that one request asks for. Servers give 50 to 250 messages on one; it may be that none has a text."""
+
+MARGIN = 10
+"""Messages that are asked for beyond those that are wanted: some are not shown, others complete a second."""
+
+PAGE = 100
+"""Messages that are asked for when the first page was not enough."""
+
+STEP = 2
+"""Milliseconds between messages, so that one less than the time of one is still after the one before."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 END_OF_TIME = 253402300799999
 """Milliseconds, to the end of the year 9999; later dates can't be written (XEP-0082)."""
@@ -43,6 +63,7 @@ class Archived:
 
     @ivar id: the archive's.
     @ivar timestamp: milliseconds since 1970.
+    @ivar message: as it was sent or received, with C{from} and C{to}.
     """
 
     id: str
@@ -66,29 +87,71 @@ class Query:
     limit: int
 
 
+@attrs.frozen
+class _Entry:
+    """
+    What is kept of an archived message.
+
+    @ivar shown: what the API shows of it; L{None} for nothing.
+    """
+
+    timestamp: int
+    shown: Item | None
+
+
 async def newest(
     link: UserLink, query: Query, item: Callable[[Archived], Item | None], timeout: float
 ) -> list[Item]:
     """
     The newest messages that fit, in the order of time.
 
-    @param item: what is shown of a message; L{None} for nothing.
-    @raise Refusal: 501, there is no archive; 403, 404 or 503 where it can't be read.
+    @param item: what is shown of a message, its C{timestamp} among it; L{None} for nothing.
+    @param timeout: seconds for each page.
+    @raise Refusal: 501, there is no archive; 503, it can't be read, or too much of it isn't shown.
     """
-    found: list[Item] = []
-    end = ""
     if query.limit == 0 or (query.before is not None and query.before <= 0):
-        return found
+        return []
+    found: list[_Entry] = []
+    end: str | None = None
+    most = query.limit + MARGIN
     for _ in range(MAX_PAGES):
-        *messages, last = await link.query(_asked(query, end, query.limit - len(found)), timeout)
-        _check(last)
-        page = [shown for each in map(_archived, messages) if each and (shown := item(each)) is not None]
-        found = [*page, *found]
-        first = _first(last)
-        if len(found) >= query.limit or first is None:
-            break
-        end = first
-    return found[-query.limit :]
+        page, end = await _page(link, _asked(query, end or "", most), timeout)
+        found = [*(_Entry(each.timestamp, item(each)) for each in page), *found]
+        told = _told(found, query.before, complete=end is None)
+        if end is None or len(told) >= query.limit:
+            return told[-query.limit :]
+        most = PAGE
+    if not told:
+        raise Refusal(503, text=f"The newest {len(found)} entries of the archive hold nothing that is shown")
+    return told[-query.limit :]
+
+
+def _told(found: Sequence[_Entry], before: int | None, *, complete: bool) -> list[Item]:
+    """
+    What is shown of messages, with the time that is told of each.
+
+    @param found: in the order of the archive.
+    @param complete: whether there are no earlier ones. If not, the first second may have begun among those.
+    """
+    told = []
+    last, next_ = None, 0
+    unsure = found[0].timestamp // 1000 if found and not complete else None
+    for entry in found:
+        second = entry.timestamp // 1000
+        moment = min(max(entry.timestamp, next_ if second == last else 0), second * 1000 + 999)
+        last, next_ = second, moment + STEP
+        if entry.shown is not None and second != unsure and (before is None or moment < before):
+            told.append({**entry.shown, "timestamp": moment})
+    return told
+
+
+async def _page(link: UserLink, iq: Element, timeout: float) -> tuple[list[Archived], str | None]:
+    """
+    A page, and the archive's id of its first message where there are earlier ones.
+    """
+    *messages, last = await link.query(iq, timeout)
+    _check(last)
+    return [each for each in map(_archived, messages) if each is not None], _first(last)
 
 
 def _asked(query: Query, end: str, most: int) -> Element:
@@ -129,7 +192,7 @@ def _check(end: Element) -> None:
         return
     if error.condition in _ABSENT:
         raise Refusal(501, text="The server keeps no archive of messages (XEP-0313)")
-    raise Refusal(503, text=f"The archive can't be read: {error.condition}")
+    raise unavailable(f"The archive can't be read: {error.condition}")
 
 
 def _first(end: Element) -> str | None:
@@ -154,10 +217,15 @@ def _archived(message: Element) -> Archived | None:
         forwarded = next(result.elements(NS_FORWARD, "forwarded"))
         stamp = next(forwarded.elements(NS_DELAY, "delay"))["stamp"]
         inner = next(forwarded.elements(NS_CLIENT, "message"))
-        moment = datetime.fromisoformat(stamp)
-        return Archived(id=result["id"], timestamp=milliseconds(moment), message=inner)
-    except (StopIteration, KeyError, ValueError):
+        time = milliseconds(datetime.fromisoformat(stamp))
+        found = Archived(id=result["id"], timestamp=time, message=inner)
+    except (StopIteration, KeyError, ValueError, OverflowError):
         return None
+    owner = message.getAttribute("from") or JID.parse(message["to"]).bare
+    for end in ("from", "to"):
+        # Left out, it is the archive's own (RFC 6120, sections 8.1.2.1 and 10.3.1).
+        inner.attributes.setdefault(end, owner)
+    return found
 
 
 def milliseconds(moment: datetime) -> int:
@@ -165,4 +233,4 @@ def milliseconds(moment: datetime) -> int:
     Since 1970. What names no time zone is UTC.
     """
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1000)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)

@@ -8,7 +8,7 @@ from secrets import token_hex
 
 from twisted.words.xish.domish import Element
 
-from restbridge.clientapi.call import Call, address, before, limit, text
+from restbridge.clientapi.call import Call, address, bare, before, limit, text
 from restbridge.clientapi.history import Archived, Item, Query, newest
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.xml import NS_CLIENT
@@ -43,9 +43,42 @@ async def history(call: Call) -> Answer:
     """
     other = address(call.path["other"], "Invalid interlocutor JID") if "other" in call.path else None
     parameters = call.parameters("limit", "before")
-    wanted = limit(parameters, default=MAX_MESSAGES)
-    query = Query(other=other, before=before(parameters), limit=min(wanted, MAX_MESSAGES))
-    return asJSON(200, await newest(call.link, query, item, call.timeout))
+    wanted = min(limit(parameters, default=MAX_MESSAGES), MAX_MESSAGES)
+    query = Query(other=other and bare(other), before=before(parameters), limit=wanted)
+    return asJSON(200, await newest(call.link, query, _Selection(other), call.timeout))
+
+
+class _Selection:
+    """
+    What is shown of an archive.
+    """
+
+    def __init__(self, other: JID | None) -> None:
+        """
+        @param other: with whom messages were exchanged, and with which of the client's resources, if
+            that is named: Prosody's archive knows bare addresses only.
+        """
+        self._resource = None if other is None or other.resource is None else other.full
+        self._notes: set[tuple[str, str]] = set()
+
+    def __call__(self, archived: Archived) -> Item | None:
+        message = archived.message
+        if self._resource is not None and self._resource not in (message["from"], message["to"]):
+            return None
+        shown = item(archived)
+        return None if shown is None or self._isRepeated(message, shown) else shown
+
+    def _isRepeated(self, message: Element, shown: Item) -> bool:
+        """
+        Whether it is what one has written to oneself, and has been shown: archives hold it as sent and as
+        received.
+        """
+        note = message["from"], message.getAttribute("id", "")
+        if shown["from"] != shown["to"] or not note[1]:
+            return False
+        repeated = note in self._notes
+        self._notes.add(note)
+        return repeated
 
 
 def item(archived: Archived) -> Item | None:
@@ -64,17 +97,24 @@ def _shown(message: Element) -> Item | None:
         ends = {end: JID.parse(message[end]).bare for end in ("to", "from")}
     except (KeyError, InvalidJID):
         return None
-    shown: Item = {**ends, "body": str(body)}
+    shown: Item = {**ends, "body": str(body), **_thread(message)}
     if message.getAttribute("id"):
         shown["id"] = message["id"]
-    for thread in message.elements(NS_CLIENT, "thread"):
-        shown["thread"] = str(thread)
-        if thread.hasAttribute("parent"):
-            shown["parent"] = thread["parent"]
     properties = _properties(message)
     if properties:
         shown["properties"] = properties
     return shown
+
+
+def _thread(message: Element) -> dict[str, str]:
+    """
+    The thread that a message belongs to, and that one's parent (RFC 6121, section 5.2.5).
+    """
+    thread = next(message.elements(NS_CLIENT, "thread"), None)
+    if thread is None:
+        return {}
+    parent = thread.getAttribute("parent")
+    return {"thread": str(thread)} | ({} if parent is None else {"parent": parent})
 
 
 def _properties(message: Element) -> dict[str, str]:

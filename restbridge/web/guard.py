@@ -231,15 +231,13 @@ class Guard:
 
         @raise Refusal: 400 for a header that can't be read; 429 and 503 as C{principal} does.
         """
-        if presented.authorization is None:
+        if not presentsCredentials(presented):
             return None
-        scheme, _, value = presented.authorization.partition(" ")
+        scheme, _, value = (presented.authorization or "").partition(" ")
         if scheme.lower() == "bearer":
             return await self._userByToken(value.strip(), presented)
         login = _login(value.strip()) if scheme.lower() == "basic" else None
-        if login is None:
-            raise Refusal(400, text="The Authorization header can't be read")
-        return await self._userByPassword(*login, presented)
+        return None if login is None else await self._userByPassword(*login, presented)
 
     async def _byPassword(self, value: str, presented: Presented) -> Principal | None:
         login = _login(value)
@@ -278,6 +276,23 @@ class Guard:
             return None
         # One login serves all resources that are asked for.
         return JID(address.local, address.domain, None)
+
+
+def presentsCredentials(presented: Presented) -> bool:
+    """
+    Whether there are credentials, right or wrong.
+
+    @raise Refusal: 400, the header can't be read.
+    """
+    if presented.authorization is None:
+        return False
+    scheme, _, value = presented.authorization.partition(" ")
+    match scheme.lower():
+        case "basic" if _login(value.strip()) is not None:
+            return True
+        case "bearer" | "digest":
+            return True
+    raise Refusal(400)
 
 
 def _login(value: str) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 from string import punctuation
 from time import monotonic
+from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -90,7 +91,7 @@ class BridgeRequest(Request):
             refusal = Refusal(400, "modify", "bad-request", "the path is not UTF-8")
         else:
             return None
-        return refusalAnswer(refusal, self.accept)
+        return self.site.refuse(self, refusal)
 
     @property
     def accept(self) -> str:
@@ -139,17 +140,32 @@ class BridgeSite(Site):
     displayTracebacks = False
     noisy = False
 
-    def __init__(self, *, settings: HTTP, mounts: Mapping[bytes, IResource]) -> None:
+    def __init__(
+        self,
+        *,
+        settings: HTTP,
+        mounts: Mapping[bytes, IResource],
+        refusals: Mapping[bytes, Callable[[Refusal], Answer]] = MappingProxyType({}),
+    ) -> None:
         """
         @param mounts: by the first segment of the path.
+        @param refusals: the form in which a mount says no, where that is another than L{refusalAnswer}'s.
         """
         self._nothing = NotFound()
         super().__init__(self._nothing, requestFactory=BridgeRequest)
         self.settings = settings
         self._mounts = mounts
+        self._refusals = refusals
 
     def getResourceFor(self, request: BridgeRequest) -> IResource:
-        return self._mounts.get(request.path[1:].partition(b"/")[0], self._nothing)
+        return self._mounts.get(_mount(request), self._nothing)
+
+    def refuse(self, request: BridgeRequest, refusal: Refusal) -> Answer:
+        """
+        What is said to a request that doesn't get as far as its mount.
+        """
+        said = self._refusals.get(_mount(request))
+        return refusalAnswer(refusal, request.accept) if said is None else said(refusal)
 
     def startFactory(self) -> None:
         """
@@ -172,6 +188,10 @@ class BridgeSite(Site):
             size=request.sentLength,
             milliseconds=(monotonic() - request.started) * 1000,
         )
+
+
+def _mount(request: BridgeRequest) -> bytes:
+    return request.path[1:].partition(b"/")[0]
 
 
 class NotFound(Resource):

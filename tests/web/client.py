@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPMessage, HTTPResponse
 from io import BytesIO
 from typing import Any, cast
@@ -23,8 +23,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
-from restbridge.boundaries import Credential, UserLink
+from restbridge.boundaries import Credential, Taker, UserLink
 from restbridge.config import Account, Glob, Secret
+from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import parseDocument, serialize
 from restbridge.web.answer import Refusal
@@ -148,9 +149,58 @@ class FakeLink:
 class FakeUserLink(FakeLink):
     """
     The link of a user.
+
+    @ivar available: whether the last presence to all, if there was one, was available.
+    @ivar takers: whom what comes in is offered to.
+    @ivar held: how often somebody holds the login.
     """
 
     address = JID("alice", "example.com", "r")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.available = False
+        self.takers: list[Taker] = []
+        self.held = 0
+        self._reason: str | None = None
+        self._awaitingEnd: list[Callable[[str], object]] = []
+
+    def whyDown(self) -> str | None:
+        return self._reason
+
+    def send(self, stanza: Element) -> None:
+        super().send(stanza)
+        if stanza.name == "presence" and not stanza.hasAttribute("to"):
+            self.available = not stanza.hasAttribute("type")
+
+    def offerTo(self, takers: Sequence[Taker]) -> None:
+        self.takers.extend(takers)
+
+    def whenEnded(self, call: Callable[[str], object]) -> None:
+        self._awaitingEnd.append(call)
+
+    def hold(self) -> None:
+        self.held += 1
+
+    def release(self) -> None:
+        self.held -= 1
+
+    def receive(self, stanza: Element) -> bool:
+        """
+        Something comes in.
+
+        @return: whether somebody took it.
+        """
+        return any(taker.take(stanza) for taker in self.takers)
+
+    def end(self, reason: str = "the session was closed") -> None:
+        """
+        The login ends.
+        """
+        self._reason, self.fault = reason, LinkDown(reason)
+        calls, self._awaitingEnd = self._awaitingEnd, []
+        for call in calls:
+            call(reason)
 
 
 class FakeUsers:

@@ -1,0 +1,552 @@
+"""
+Rooms on a group chat service of XEP-0045: persistent, members-only, hidden, archived, and not anonymous, so
+that members may read who is in them.
+
+::
+
+    look  -> disco#info: is it there? | the affiliation lists: who is in it? am I? -> name, participants
+    enter -> look, join                                                          -> a Place, its subject
+
+What such a service doesn't do is done here: the affiliations' history is in the store; a server that lets
+no member resign is told of it by the next owner who comes along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.words.xish.domish import Element
+
+from restbridge.boundaries import UserLink
+from restbridge.clientapi.groupchat import (
+    NO_AFFILIATIONS,
+    NO_CONFIG,
+    NO_ROOMS,
+    NS_INFO,
+    STRANGER,
+    TIMEOUT,
+    Details,
+    RoomRefused,
+    Window,
+    ask,
+    bareAddress,
+    exists,
+    inAnswer,
+    notFound,
+    only,
+    ownAddress,
+    shownContent,
+    together,
+    visited,
+)
+from restbridge.clientapi.history import NS_DATA, Archived, Item, Query, newest
+from restbridge.clientapi.occupancy import NS_MUC, NS_MUC_USER, Attendance, Place, Places
+from restbridge.stanzas.errors import StanzaError
+from restbridge.stanzas.jid import JID
+from restbridge.stanzas.replies import newId
+from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.store.rooms import Change, RoomStore
+from restbridge.web.answer import Refusal
+
+log = Logger()
+
+NS_ADMIN = f"{NS_MUC}#admin"
+NS_OWNER = f"{NS_MUC}#owner"
+NS_CONFIG = f"{NS_MUC}#roomconfig"
+NS_INVITATION = "jabber:x:conference"
+NS_REGISTER = "jabber:iq:register"
+NS_PUBSUB = "http://jabber.org/protocol/pubsub"
+NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
+NS_HINTS = "urn:xmpp:hints"
+
+ROOM = {
+    "muc#roomconfig_persistentroom": "1",
+    "muc#roomconfig_membersonly": "1",
+    "muc#roomconfig_publicroom": "0",
+    "muc#roomconfig_moderatedroom": "0",
+    "muc#roomconfig_whois": "anyone",
+    "muc#roomconfig_enablearchiving": "1",
+    # ejabberd's own names, of archiving and of the list of occupants.
+    "mam": "1",
+    "public_list": "0",
+}
+"""The fields of a room's configuration; a service has its choice of them."""
+
+_MEMBERS_ONLY = "muc_membersonly"
+_ROLES = {"owner": "owner", "admin": "member", "member": "member"}
+"""Affiliation -> what the API calls it."""
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    """
+    What can be seen of a room without entering it.
+
+    @ivar affiliations: by bare address.
+    @ivar own: the user's affiliation.
+    """
+
+    name: str
+    affiliations: Mapping[str, str]
+    own: str
+
+    @property
+    def participants(self) -> dict[str, str]:
+        """
+        Roles, by bare address.
+        """
+        return {user: _ROLES[affiliation] for user, affiliation in self.affiliations.items()}
+
+
+class Muc:
+    """
+    A L{restbridge.clientapi.groupchat.RoomService}.
+    """
+
+    def __init__(self, domain: str, *, attendance: Attendance, store: RoomStore, clock: IReactorTime) -> None:
+        self.domain = domain
+        self._attendance = attendance
+        self._store = store
+        self._clock = clock
+
+    async def create(self, link: UserLink, room: JID, name: str, subject: str) -> None:
+        if await _exists(link, room):
+            raise exists()
+        places = self._attendance.of(link)
+        try:
+            place = await places.enter(room)
+        except RoomRefused as refused:
+            raise _taken(refused.error) from None
+        if not place.created:
+            if place.affiliation not in _ROLES:
+                places.leave(room)
+            raise exists()
+        # Another request of the same user may have waited for the same place.
+        place.created = False
+        try:
+            await _configure(link, room, {**ROOM, "muc#roomconfig_roomname": name})
+            if subject:
+                await places.setSubject(place, subject)
+        except RoomRefused as refused:
+            await _destroy(link, room)
+            raise inAnswer(refused.error, NO_ROOMS) from None
+        await self._store.begin(room, ownAddress(link))
+
+    async def listed(self, link: UserLink) -> list[Details]:
+        known, marked = await together([self._store.of(ownAddress(link)), _bookmarks(link)])
+        rooms = {room.bare: room for room in (*known, *marked) if room.domain == self.domain}
+        return await visited(
+            (rooms[address] for address in sorted(rooms)), lambda room: self.details(link, room)
+        )
+
+    async def details(self, link: UserLink, room: JID) -> Details:
+        look = await self._look(link, room)
+        place = await self._enter(link, room)
+        return Details(
+            address=room, name=look.name, subject=place.subject or "", participants=look.participants
+        )
+
+    async def configure(self, link: UserLink, room: JID, name: str, subject: str) -> None:
+        await self._look(link, room)
+        try:
+            await _configure(link, room, {"muc#roomconfig_roomname": name})
+            place = await self._enter(link, room)
+            if place.subject != subject:
+                await self._attendance.of(link).setSubject(place, subject)
+        except RoomRefused as refused:
+            raise inAnswer(refused.error, NO_CONFIG) from None
+
+    async def add(self, link: UserLink, room: JID, user: JID) -> None:
+        look = await self._look(link, room)
+        if look.own == "member":
+            raise Refusal(403, text=NO_AFFILIATIONS)
+        if user.bare in look.affiliations:
+            return
+        await self._change(link, room, user, "member")
+        link.send(_invitation(room, user))
+
+    async def remove(self, link: UserLink, room: JID, user: JID) -> None:
+        look = await self._look(link, room)
+        if user == ownAddress(link):
+            await self._leave(link, room, look)
+        elif look.own == "member":
+            raise Refusal(403, text=NO_AFFILIATIONS)
+        elif user.bare in look.affiliations:
+            await self._change(link, room, user, "none")
+
+    async def send(self, link: UserLink, room: JID, message: Element) -> None:
+        # A message without a text is archived where that is asked for.
+        if not str(only(message, NS_CLIENT, "body")):
+            message.addElement((NS_HINTS, "store"))
+        places = self._attendance.of(link)
+        try:
+            try:
+                await places.say(await self._enter(link, room), message)
+            except RoomRefused as refused:
+                if refused.error.condition != "not-acceptable":
+                    raise
+                # The room has forgotten its occupants, as after a restart of the service.
+                places.forget(room)
+                await places.say(await self._enter(link, room), message)
+        except RoomRefused as refused:
+            raise inAnswer(refused.error) from None
+
+    async def history(self, link: UserLink, room: JID, window: Window) -> list[Item]:
+        await self._look(link, room)
+        query = Query(archive=room, before=window.before, limit=window.limit)
+        said = await newest(link, query, _item, TIMEOUT)
+        changes = await self._store.changes(room, window.before, window.limit)
+        return merged(said, changes, room)[-window.limit :] if window.limit else []
+
+    async def _look(self, link: UserLink, room: JID) -> Look:
+        """
+        Look at a room.
+
+        @raise Refusal: 404, there is none; 403, the user has no place in it.
+        """
+        try:
+            looks: list[Any] = [_info(link, room), self._affiliations(link, room), self._store.departed(room)]
+            info, affiliations, departed = await together(looks)
+        except RoomRefused as refused:
+            raise inAnswer(refused.error) from None
+        own = ownAddress(link).bare
+        if affiliations is None:
+            affiliations = await self._unlisted(link, room, info)
+        elif affiliations.get(own) in ("owner", "admin"):
+            await self._tell(link, room, departed, affiliations)
+        left = {user: which for user, which in affiliations.items() if user not in departed}
+        if own not in left:
+            raise Refusal(403, text=STRANGER)
+        return Look(name=_name(info), affiliations=dict(sorted(left.items())), own=left[own])
+
+    async def _affiliations(self, link: UserLink, room: JID) -> dict[str, str] | None:
+        """
+        The lists of a room; L{None} where the user must not read them.
+        """
+        try:
+            lists = await together(_list(link, room, affiliation) for affiliation in _ROLES)
+        except RoomRefused as refused:
+            if refused.error.condition not in ("forbidden", "not-allowed"):
+                raise
+            return None
+        return {user: which for users, which in zip(lists, _ROLES, strict=True) for user in users}
+
+    async def _unlisted(self, link: UserLink, room: JID, info: Element) -> dict[str, str]:
+        """
+        What a user may know who must not read the lists, in a room that was made elsewhere: the own
+        affiliation. A room of members alone lets nobody else in; whoever enters another one is no member yet.
+        """
+        if _MEMBERS_ONLY not in _features(info):
+            raise Refusal(403, text=STRANGER)
+        try:
+            place = await self._attendance.of(link).enter(room)
+        except RoomRefused as refused:
+            raise inAnswer(refused.error) from None
+        return {ownAddress(link).bare: place.affiliation} if place.affiliation in _ROLES else {}
+
+    async def _enter(self, link: UserLink, room: JID) -> Place:
+        """
+        The session's place in a room.
+
+        @raise Refusal: as C{_look}: entering a room that isn't there would make it.
+        """
+        places = self._attendance.of(link)
+        place = places.of(room)
+        if place is not None:
+            return place
+        if not await _exists(link, room):
+            raise notFound()
+        if ownAddress(link).bare in await self._store.departed(room):
+            raise Refusal(403, text=STRANGER)
+        place = await _entered(places, room)
+        if place.created:
+            # It was destroyed a moment ago, and is there again.
+            await _destroy(link, room)
+            raise notFound()
+        if place.affiliation not in _ROLES:
+            places.leave(room)
+            raise Refusal(403, text=STRANGER)
+        return place
+
+    async def _leave(self, link: UserLink, room: JID, look: Look) -> None:
+        """
+        A user leaves a room for good: the last one destroys it, the last owner hands it on.
+        """
+        own = ownAddress(link)
+        others = {user: which for user, which in look.affiliations.items() if user != own.bare}
+        if look.own != "owner":
+            await self._resign(link, room)
+        elif not others:
+            # ejabberd forgets an empty room that is not persistent, but not what was said there.
+            await self._enter(link, room)
+            await _destroy(link, room)
+            await self._store.end(room)
+        elif "owner" not in others.values():
+            heir = min(others, key=lambda user: (others[user] != "admin", user))
+            await self._change(link, room, JID.parse(heir), "owner")
+            await _affiliate(link, room, own, "none")
+            await self._store.leave(room, own)
+        else:
+            await self._change(link, room, own, "none")
+        self._attendance.of(link).leave(room)
+
+    async def _resign(self, link: UserLink, room: JID) -> None:
+        """
+        A member or admin leaves. XEP-0045 leaves it open how: Prosody has it that registration is undone,
+        ejabberd has no way, and a later owner tells it.
+        """
+        after = await self._last(link, room)
+        payload = Element((NS_REGISTER, "query"))
+        payload.addElement("remove")
+        try:
+            await ask(link, room.bare, "set", payload)
+        except RoomRefused:
+            departed = True
+        else:
+            departed = False
+        change = self._changed(ownAddress(link), "none", after)
+        await self._store.record(room, change, departed=departed)
+
+    async def _tell(
+        self, link: UserLink, room: JID, departed: Iterable[str], affiliations: Mapping[str, str]
+    ) -> None:
+        """
+        Tell a room who has left it.
+        """
+        for user in map(JID.parse, departed):
+            try:
+                if user.bare in affiliations:
+                    await _affiliate(link, room, user, "none")
+                await self._store.leave(room, user)
+            except Refusal as refusal:
+                log.warn("{user} can't leave {room}: {why}", user=user, room=room, why=refusal.text)
+
+    async def _change(self, link: UserLink, room: JID, user: JID, affiliation: str) -> None:
+        """
+        Change somebody's affiliation, and keep that in mind.
+        """
+        after = await self._last(link, room)
+        await _affiliate(link, room, user, affiliation)
+        await self._store.record(room, self._changed(user, affiliation, after))
+
+    def _changed(self, user: JID, affiliation: str, after: str) -> Change:
+        now = int(self._clock.seconds() * 1000)
+        return Change(time=now, user=user.bare, affiliation=affiliation, id=newId(), after=after)
+
+    async def _last(self, link: UserLink, room: JID) -> str:
+        """
+        The archive's id of the newest message: clocks and whole seconds don't tell what came first.
+        """
+        try:
+            said = await newest(link, Query(archive=room, limit=1), _item, TIMEOUT)
+        except Refusal:
+            # There is no archive: only changes will be shown.
+            return ""
+        return str(said[0]["archived"]) if said else ""
+
+
+async def _info(link: UserLink, room: JID) -> Element:
+    """
+    What a room says of itself.
+    """
+    return only(await ask(link, room.bare, "get", Element((NS_INFO, "query"))), NS_INFO, "query")
+
+
+async def _exists(link: UserLink, room: JID) -> bool:
+    try:
+        await _info(link, room)
+    except RoomRefused as refused:
+        refusal = inAnswer(refused.error)
+        if refusal.status != 404:
+            raise refusal from None
+        return False
+    return True
+
+
+def _features(info: Element) -> set[str]:
+    return {feature.getAttribute("var", "") for feature in info.elements(NS_INFO, "feature")}
+
+
+def _name(info: Element) -> str:
+    for form in info.elements(NS_DATA, "x"):
+        for field in form.elements(NS_DATA, "field"):
+            if field.getAttribute("var") == "muc#roomconfig_roomname":
+                return str(only(field, NS_DATA, "value"))
+    return str(only(info, NS_INFO, "identity").getAttribute("name", ""))
+
+
+async def _list(link: UserLink, room: JID, affiliation: str) -> list[str]:
+    """
+    The bare addresses of those who have an affiliation.
+    """
+    payload = Element((NS_ADMIN, "query"))
+    payload.addElement("item")["affiliation"] = affiliation
+    answer = only(await ask(link, room.bare, "get", payload), NS_ADMIN, "query")
+    addresses = (bareAddress(item.getAttribute("jid", "")) for item in answer.elements(NS_ADMIN, "item"))
+    return [address for address in addresses if address is not None]
+
+
+async def _affiliate(link: UserLink, room: JID, user: JID, affiliation: str) -> None:
+    """
+    Set an affiliation; one at a time, as Prosody takes no more.
+    """
+    payload = Element((NS_ADMIN, "query"))
+    item = payload.addElement("item")
+    item["affiliation"], item["jid"] = affiliation, user.bare
+    try:
+        await ask(link, room.bare, "set", payload)
+    except RoomRefused as refused:
+        raise inAnswer(refused.error, NO_AFFILIATIONS) from None
+
+
+async def _configure(link: UserLink, room: JID, wanted: Mapping[str, str]) -> None:
+    """
+    Submit those fields that the room's form has: ejabberd refuses a form with another.
+    """
+    answer = await ask(link, room.bare, "get", Element((NS_OWNER, "query")))
+    offered = only(only(answer, NS_OWNER, "query"), NS_DATA, "x")
+    names = {field.getAttribute("var") for field in offered.elements(NS_DATA, "field")}
+    payload = Element((NS_OWNER, "query"))
+    form = payload.addElement((NS_DATA, "x"))
+    form["type"] = "submit"
+    for name, value in {"FORM_TYPE": NS_CONFIG, **wanted}.items():
+        if name in names or name == "FORM_TYPE":
+            field = form.addElement("field")
+            field["var"] = name
+            field.addElement("value", content=value)
+    await ask(link, room.bare, "set", payload)
+
+
+async def _destroy(link: UserLink, room: JID) -> None:
+    """
+    End a room; its address is free again. Prosody keeps that of a persistent room blocked for a month.
+    """
+    payload = Element((NS_OWNER, "query"))
+    payload.addElement("destroy")
+    try:
+        await _configure(link, room, {"muc#roomconfig_persistentroom": "0"})
+        await ask(link, room.bare, "set", payload)
+    except RoomRefused as refused:
+        if inAnswer(refused.error).status != 404:
+            raise inAnswer(refused.error, NO_AFFILIATIONS) from None
+
+
+def _taken(error: StanzaError) -> Refusal:
+    """
+    Why a room can't be made: the service lets nobody do so, or the address is another's, or was.
+    """
+    if error.condition == "not-allowed":
+        return Refusal(403, text=NO_ROOMS)
+    refusal = inAnswer(error)
+    return exists() if refusal.status in (403, 404) else refusal
+
+
+async def _entered(places: Places, room: JID) -> Place:
+    try:
+        return await places.enter(room)
+    except RoomRefused as refused:
+        raise inAnswer(refused.error) from None
+
+
+async def _bookmarks(link: UserLink) -> list[JID]:
+    """
+    The rooms that the user's clients have bookmarked (XEP-0402).
+    """
+    payload = Element((NS_PUBSUB, "pubsub"))
+    payload.addElement("items")["node"] = NS_BOOKMARKS
+    try:
+        answer = await ask(link, ownAddress(link).bare, "get", payload)
+    except RoomRefused:
+        return []
+    items = only(only(answer, NS_PUBSUB, "pubsub"), NS_PUBSUB, "items").elements(NS_PUBSUB, "item")
+    rooms = (bareAddress(item.getAttribute("id", "")) for item in items)
+    return [JID.parse(room) for room in rooms if room is not None]
+
+
+def _invitation(room: JID, user: JID) -> Element:
+    """
+    By this ordinary clients find the room (XEP-0249).
+    """
+    message = Element((NS_CLIENT, "message"))
+    message["to"], message["id"] = user.bare, newId()
+    message.addElement((NS_INVITATION, "x"))["jid"] = room.bare
+    # For a user who is not online: without a body it would not be kept.
+    message.addElement((NS_HINTS, "store"))
+    return message
+
+
+def _item(archived: Archived) -> Item | None:
+    """
+    What the API shows of an archived message, and C{archived}, the archive's id of it.
+    """
+    content = shownContent(archived.message)
+    if not content or archived.message.getAttribute("type") != "groupchat":
+        return None
+    return {
+        "archived": archived.id,
+        "type": "message",
+        "id": archived.message.getAttribute("id") or archived.id,
+        "from": _sender(archived.message),
+        "timestamp": archived.timestamp,
+        **content,
+    }
+
+
+def _sender(message: Element) -> str:
+    """
+    Who has sent a message, where the room tells; else the occupant. One who claims to be another, by an
+    element of the same name, is the occupant, too.
+    """
+    items = [
+        item
+        for user in message.elements(NS_MUC_USER, "x")
+        for item in user.elements(NS_MUC_USER, "item")
+        if item.hasAttribute("jid")
+    ]
+    address = bareAddress(items[0]["jid"]) if len(items) == 1 else None
+    return address or str(message.getAttribute("from", ""))
+
+
+def merged(said: Iterable[Item], changes: Iterable[Change], room: JID) -> list[Item]:
+    """
+    Messages and changes of affiliations, in their order: a change comes behind the message that it came
+    after, or in front of all, if that one is not among them. Its time fits in between.
+
+    @param said: what L{_item} shows.
+    """
+    after: dict[str, list[Change]] = {}
+    known = {item["archived"] for item in said}
+    for change in changes:
+        after.setdefault(change.after if change.after in known else "", []).append(change)
+    found: list[Item] = [_shownChange(change, room) for change in after.get("", [])]
+    for item in said:
+        found.append({key: value for key, value in item.items() if key != "archived"})
+        found += [_shownChange(change, room) for change in after.get(item["archived"], [])]
+    return _inOrder(found)
+
+
+def _shownChange(change: Change, room: JID) -> Item:
+    return {
+        "type": "affiliation",
+        "id": change.id,
+        "from": room.bare,
+        "timestamp": change.time,
+        "user": change.user,
+        "affiliation": change.affiliation,
+    }
+
+
+def _inOrder(items: list[Item]) -> list[Item]:
+    """
+    With times that don't go back: Prosody's archive knows whole seconds only.
+    """
+    latest: Any = None
+    for item in reversed(items):
+        if latest is not None and item["type"] == "affiliation":
+            item["timestamp"] = min(item["timestamp"], latest)
+        latest = item["timestamp"]
+    return items

@@ -1,0 +1,320 @@
+"""
+L{restbridge.clientapi.muc}: what the API makes of rooms with presence. The usual course of things is kept by
+tests/live; here is what real servers don't do when asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish.domish import Element
+
+from restbridge.clientapi.groupchat import STRANGER, Window
+from restbridge.clientapi.muc import Muc, merged
+from restbridge.clientapi.occupancy import Attendance
+from restbridge.stanzas.jid import JID
+from restbridge.stanzas.xml import NS_CLIENT, parseDocument
+from restbridge.store.rooms import Change, RoomStore
+from restbridge.web.answer import Refusal
+from tests.clientapi.roomlink import MUC, ROOM, MemoryStore, RoomLink
+
+INFO = "http://jabber.org/protocol/disco#info"
+ADMIN, OWNER = f"{MUC}#admin", f"{MUC}#owner"
+FORM = "".join(
+    f"<field var='{name}'/>"
+    for name in ("muc#roomconfig_roomname", "muc#roomconfig_persistentroom", "muc#roomconfig_whois", "mam")
+)
+THERE = f"<query xmlns='{INFO}'><identity name='The name'/><feature var='muc_membersonly'/></query>"
+
+
+class MucTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.room = JID.parse(ROOM)
+        self.store = RoomStore(MemoryStore())
+        self.clock = Clock()
+        self.link = RoomLink()
+        self.link.says[INFO] = THERE
+        self.link.says[ADMIN] = f"<query xmlns='{ADMIN}'/>"
+        self.link.says[OWNER] = (
+            f"<query xmlns='{OWNER}'><x xmlns='jabber:x:data' type='form'>{FORM}</x></query>"
+        )
+        self.muc = Muc(
+            "rooms.example.com", attendance=Attendance(clock=self.clock), store=self.store, clock=self.clock
+        )
+
+    def run_(self, work: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(work)
+
+    def done(self, work: Any) -> Any:
+        return self.successResultOf(self.run_(work))
+
+    def assertRefused(self, running: Deferred[Any], status: int, text: str) -> None:
+        refusal = self.failureResultOf(running, Refusal).value
+        self.assertEqual((status, text), (refusal.status, refusal.text))
+
+    def listing(self, **affiliations: str) -> None:
+        """
+        Have the room tell affiliations.
+        """
+        self.link.affiliations = affiliations
+
+    def message(self) -> Element:
+        return parseDocument(f"<message xmlns='{NS_CLIENT}' id='m'><body>x</body></message>".encode())
+
+    def presences(self) -> list[str]:
+        return [stanza.getAttribute("type", "") for stanza in self.link.sent if stanza.name == "presence"]
+
+
+class MakingTests(MucTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.link.says[INFO] = "item-not-found"
+
+    def create(self) -> Deferred[Any]:
+        return self.run_(self.muc.create(self.link, self.room, "Name", ""))
+
+    def test_fields(self) -> None:
+        """
+        Of what is wanted only those fields are submitted that the room has.
+        """
+        creating = self.create()
+        self.link.letIn("owner", codes="110 201")
+        self.successResultOf(creating)
+        submitted = self.link.asked(OWNER)[-1]
+        fields = {field["var"]: str(field.value) for field in submitted.x.elements("jabber:x:data", "field")}
+        self.assertEqual(
+            {
+                "FORM_TYPE": f"{MUC}#roomconfig",
+                "muc#roomconfig_persistentroom": "1",
+                "muc#roomconfig_whois": "anyone",
+                "mam": "1",
+                "muc#roomconfig_roomname": "Name",
+            },
+            fields,
+        )
+        self.assertEqual([self.room], self.done(self.store.of(JID.parse("alice@example.com"))))
+
+    def test_twiceAtOnce(self) -> None:
+        """
+        Of two requests for the same room one makes it.
+        """
+        first, second = self.create(), self.create()
+        self.link.letIn("owner", codes="110 201")
+        self.successResultOf(first)
+        self.assertRefused(second, 403, "Room already exists")
+        self.assertEqual([""], self.presences())
+
+    def test_anotherWasQuicker(self) -> None:
+        """
+        A room that somebody else made a moment ago is left.
+        """
+        creating = self.create()
+        self.link.letIn("none")
+        self.assertRefused(creating, 403, "Room already exists")
+        self.assertEqual(["", "unavailable"], self.presences())
+
+    def test_notConfigurable(self) -> None:
+        """
+        A room that can't be configured is not left behind.
+        """
+        creating = self.create()
+        self.link.says[OWNER] = "forbidden"
+        self.link.letIn("owner", codes="110 201")
+        self.assertIn(self.failureResultOf(creating, Refusal).value.status, (403, 503))
+        self.assertEqual([], self.done(self.store.of(JID.parse("alice@example.com"))))
+
+    def test_notAllowed(self) -> None:
+        """
+        Where users may not make rooms that is said; an address that is blocked is one of a room.
+        """
+        for condition, text in (
+            ("not-allowed", "Given user does not have permission to create rooms"),
+            ("gone", "Room already exists"),
+            ("item-not-found", "Room already exists"),
+            ("registration-required", "Room already exists"),
+        ):
+            creating = self.create()
+            presence = self.link.sent[-1]
+            self.link.hear(
+                f"<presence from='{presence['to']}' type='error' id='{presence['id']}'><error type='cancel'>"
+                f"<{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+            )
+            self.assertRefused(creating, 403, text)
+
+
+class EnteringTests(MucTestCase):
+    def send(self) -> Deferred[Any]:
+        return self.run_(self.muc.send(self.link, self.room, self.message()))
+
+    def test_notMade(self) -> None:
+        """
+        A room that has vanished between look and leap is not made by the leap.
+        """
+        sending = self.send()
+        self.link.letIn("owner", codes="110 201")
+        self.assertRefused(sending, 404, "Room not found")
+        self.assertIsNotNone(self.link.asked(OWNER)[-1].destroy)
+
+    def test_noMember(self) -> None:
+        """
+        A room that lets everybody in is none that everybody has a place in.
+        """
+        sending = self.send()
+        self.link.letIn("none")
+        self.assertRefused(sending, 403, STRANGER)
+        self.assertEqual(["", "unavailable"], self.presences())
+
+    def test_forgotten(self) -> None:
+        """
+        A room that has forgotten its occupants is entered again, once.
+        """
+        sending = self.send()
+        self.link.letIn()
+        error = (
+            f"<message from='{ROOM}' type='error' id='m'><error type='cancel'>"
+            "<not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        )
+        self.link.hear(error)
+        self.assertNoResult(sending)
+        self.link.letIn()
+        self.assertEqual("m", self.link.sent[-1]["id"])
+        self.link.hear(error)
+        self.assertIn("not-acceptable", self.failureResultOf(sending, Refusal).value.text)
+
+    def test_departed(self) -> None:
+        """
+        Who has left, as far as this API goes, doesn't come back by speaking.
+        """
+        left = Change(time=1, user="alice@example.com", affiliation="none", id="x", after="")
+        self.done(self.store.record(self.room, left, departed=True))
+        self.assertRefused(self.send(), 403, STRANGER)
+        self.assertEqual([], self.presences())
+
+
+class LookingTests(MucTestCase):
+    def details(self) -> Deferred[Any]:
+        return self.run_(self.muc.details(self.link, self.room))
+
+    def test_unlisted(self) -> None:
+        """
+        In a room of members that hides its lists one knows oneself.
+        """
+        self.link.says[ADMIN] = "forbidden"
+        looking = self.details()
+        self.link.letIn("admin", "Tea")
+        found = self.successResultOf(looking)
+        self.assertEqual(({"alice@example.com": "member"}, "Tea"), (found.participants, found.subject))
+
+    def test_open(self) -> None:
+        """
+        A room that is not for members alone, and hides its lists, is not even entered.
+        """
+        self.link.says[ADMIN] = "forbidden"
+        self.link.says[INFO] = f"<query xmlns='{INFO}'/>"
+        self.assertRefused(self.details(), 403, STRANGER)
+        self.assertEqual([], self.presences())
+
+    def test_trouble(self) -> None:
+        """
+        What is neither absence nor a ban is said as it is, also for a list of rooms.
+        """
+        self.done(self.store.begin(self.room, JID.parse("alice@example.com")))
+        self.link.says[ADMIN] = "resource-constraint"
+        for running in (self.details(), self.run_(self.muc.listed(self.link))):
+            self.assertRefused(running, 503, "The room can't be used: resource-constraint")
+
+    def test_bookmarks(self) -> None:
+        """
+        What is no room in the bookmarks is passed over.
+        """
+        self.listing(alice="owner")
+        self.link.says["http://jabber.org/protocol/pubsub"] = (
+            "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'>"
+            f"<item id='@@'/><item/><item id='x@elsewhere.example'/><item id='{ROOM}'/></items></pubsub>"
+        )
+        listing = self.run_(self.muc.listed(self.link))
+        self.link.letIn("owner")
+        self.assertEqual([self.room], [found.address for found in self.successResultOf(listing)])
+
+
+class DepartureTests(MucTestCase):
+    def test_seemsAlone(self) -> None:
+        """
+        A member who can't see the others doesn't end the room by leaving it.
+        """
+        self.link.says[ADMIN] = "forbidden"
+        leaving = self.run_(self.muc.remove(self.link, self.room, JID.parse("alice@example.com")))
+        self.link.letIn("member")
+        self.successResultOf(leaving)
+        self.assertEqual([], self.link.asked(OWNER))
+        self.assertEqual({"alice@example.com"}, self.done(self.store.departed(self.room)))
+        self.assertEqual(["", "unavailable"], self.presences())
+
+    def test_told(self) -> None:
+        """
+        The next owner who comes along tells the room who has left; until then they are not shown.
+        """
+        left = Change(time=1, user="bob@example.com", affiliation="none", id="x", after="")
+        self.done(self.store.record(self.room, left, departed=True))
+        self.listing(alice="member", bob="member")
+        self.done(self.muc.history(self.link, self.room, Window(before=None, limit=0)))
+        self.assertEqual({"bob@example.com"}, self.done(self.store.departed(self.room)))
+        self.listing(alice="owner", bob="member")
+        self.done(self.muc.history(self.link, self.room, Window(before=None, limit=0)))
+        told = [payload.item for payload in self.link.asked(ADMIN) if payload.item.hasAttribute("jid")]
+        self.assertEqual([("bob@example.com", "none")], [(one["jid"], one["affiliation"]) for one in told])
+        self.assertEqual(set(), self.done(self.store.departed(self.room)))
+
+
+def said(archived: str, time: int) -> dict[str, Any]:
+    return {"archived": archived, "type": "message", "timestamp": time}
+
+
+def changed(number: int, after: str, time: int) -> Change:
+    return Change(
+        time=time, user=f"u{number}@example.com", affiliation="member", id=f"c{number}", after=after
+    )
+
+
+class MergingTests(SynchronousTestCase):
+    def order(self, messages: list[dict[str, Any]], changes: list[Change]) -> list[tuple[str, int]]:
+        found = merged(messages, changes, JID.parse(ROOM))
+        self.assertTrue(all("archived" not in item for item in found))
+        return [(item.get("id", "-"), item["timestamp"]) for item in found]
+
+    def test_between(self) -> None:
+        """
+        A change comes behind the message that it came after, whatever the clocks say.
+        """
+        found = self.order(
+            [said("1", 10_000), said("2", 10_000), said("3", 11_000)],
+            [
+                changed(1, "", 9_500),
+                changed(2, "1", 10_700),
+                changed(3, "1", 10_800),
+                changed(4, "3", 12_345),
+            ],
+        )
+        wanted = [
+            ("c1", 9_500),
+            ("-", 10_000),
+            ("c2", 10_000),
+            ("c3", 10_000),
+            ("-", 10_000),
+            ("-", 11_000),
+            ("c4", 12_345),
+        ]
+        self.assertEqual(wanted, found)
+
+    def test_elsewhere(self) -> None:
+        """
+        A change after a message that is not shown comes first.
+        """
+        self.assertEqual(
+            [("c1", 1), ("c2", 2), ("-", 5)],
+            self.order([said("7", 5)], [changed(1, "", 1), changed(2, "6", 2)]),
+        )
+        self.assertEqual([("c1", 1)], self.order([], [changed(1, "6", 1)]))
