@@ -8,14 +8,15 @@ before it, until there are as many messages as were wanted.
              page before it                            <-  -> not yet
 
 Clients go back by the time of the first message that they have, in milliseconds. Many messages may share
-one, and an archive may tell no more than the second (Prosody's does). So messages of one second are told
-apart by their order in it, and nothing is shown of a second of which not all is known.
+one, and an archive may tell no more than the second (Prosody's does). So each is told to be a little later
+than the one before: nothing is shown whose time depends on messages that are not known yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, TypeAlias
 
 import attrs
@@ -45,6 +46,9 @@ PAGE = 100
 
 STEP = 2
 """Milliseconds between messages, so that one less than the time of one is still after the one before."""
+
+MAX_DELAY = 999 - STEP
+"""Milliseconds by which a message is told to be later than it was, at most: less than to the next second."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -126,23 +130,28 @@ async def newest(
     return told[-query.limit :]
 
 
-def _told(found: Sequence[_Entry], before: int | None, *, complete: bool) -> list[Item]:
+def _told(found: Iterable[_Entry], before: int | None, *, complete: bool) -> list[Item]:
     """
-    What is shown of messages, with the time that is told of each.
+    What is shown of messages, with the time that is told of each, as far as that is known.
 
     @param found: in the order of the archive.
-    @param complete: whether there are no earlier ones. If not, the first second may have begun among those.
+    @param complete: whether there are no earlier ones. If not, the first may be told later than they are.
     """
     told = []
-    last, next_ = None, 0
-    unsure = found[0].timestamp // 1000 if found and not complete else None
+    least, most = 0.0, 0.0 if complete else inf
     for entry in found:
-        second = entry.timestamp // 1000
-        moment = min(max(entry.timestamp, next_ if second == last else 0), second * 1000 + 999)
-        last, next_ = second, moment + STEP
-        if entry.shown is not None and second != unsure and (before is None or moment < before):
+        moment, latest = _moment(entry, least), _moment(entry, most)
+        least, most = moment + STEP, latest + STEP
+        if entry.shown is not None and moment == latest and (before is None or moment < before):
             told.append({**entry.shown, "timestamp": moment})
     return told
+
+
+def _moment(entry: _Entry, earliest: float) -> int:
+    """
+    The time that is told of a message: its own, or one soon after that.
+    """
+    return int(min(max(entry.timestamp, earliest), entry.timestamp + MAX_DELAY))
 
 
 async def _page(link: UserLink, iq: Element, timeout: float) -> tuple[list[Archived], str | None]:

@@ -262,6 +262,14 @@ class TimeTests(HistoryTestCase):
         times = [item["timestamp"] - 1767323045000 for item in self.page()]
         self.assertEqual(times, [0, 2, 4, 6, 8, 10, 30])
 
+    def test_endOfASecond(self) -> None:
+        """
+        So are those of the last milliseconds of a second.
+        """
+        self.account.archive = [(exact(990 + number // 3), said(f"m{number}")) for number in range(30)]
+        for limit in (1, 7):
+            self.assertEqual(self.walk(limit), [f"m{number}" for number in range(30)])
+
     def test_wholeSeconds(self) -> None:
         """
         So are those of one second, where an archive tells no more, and stay within it.
@@ -293,7 +301,7 @@ class TimeTests(HistoryTestCase):
         However many messages one second holds, none gets another second's time.
         """
         self.account.archive = [(whole(0), said(f"m{number}")) for number in range(700)]
-        self.assertEqual({item["timestamp"] for item in self.page()}, {1767323045999})
+        self.assertEqual({item["timestamp"] for item in self.page()}, {1767323045997})
 
     @given(
         times=lists(tuples(integers(0, 9) | integers(0, 1500), booleans()), max_size=40),
