@@ -14,7 +14,7 @@ than the one before: nothing is shown whose time depends on messages that are no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, TypeAlias
@@ -160,37 +160,52 @@ async def _page(link: UserLink, iq: Element, timeout: float) -> tuple[list[Archi
     """
     *messages, last = await link.query(iq, timeout)
     _check(last)
-    return [each for each in map(_archived, messages) if each is not None], _first(last)
+    return [each for each in map(unpacked, messages) if each is not None], edge(last, "first")
 
 
 def _asked(query: Query, end: str, most: int) -> Element:
+    fields = {}
+    if query.other is not None:
+        fields["with"] = query.other.full
+    if query.before is not None:
+        fields["end"] = stamp(min(query.before, END_OF_TIME))
+    return archiveQuery(fields, {"max": str(most), "before": end}, archive=query.archive)
+
+
+def archiveQuery(
+    fields: Mapping[str, str], page: Mapping[str, str], *, archive: JID | None = None
+) -> Element:
+    """
+    An IQ that asks for a page of an archive (XEP-0313, section 4; XEP-0059).
+
+    @param fields: which messages are wanted.
+    @param page: which of them, and how many.
+    @param archive: whose; L{None} for the user's own.
+    """
     iq = Element((NS_CLIENT, "iq"))
     iq["type"], iq["id"] = "set", newId()
-    if query.archive is not None:
-        iq["to"] = query.archive.full
+    if archive is not None:
+        iq["to"] = archive.full
     payload = iq.addElement((NS_MAM, "query"))
     payload["queryid"] = newId()
     form = payload.addElement((NS_DATA, "x"))
     form["type"] = "submit"
-    _field(form, "FORM_TYPE", NS_MAM)["type"] = "hidden"
-    if query.other is not None:
-        _field(form, "with", query.other.full)
-    if query.before is not None:
-        _field(form, "end", _written(min(query.before, END_OF_TIME)))
-    page = payload.addElement((NS_RSM, "set"))
-    page.addElement("max", content=str(most))
-    page.addElement("before", content=end)
+    for name, value in {"FORM_TYPE": NS_MAM, **fields}.items():
+        field = form.addElement("field")
+        field["var"] = name
+        if name == "FORM_TYPE":
+            field["type"] = "hidden"
+        field.addElement("value", content=value)
+    bounds = payload.addElement((NS_RSM, "set"))
+    for name, value in page.items():
+        bounds.addElement(name, content=value)
     return iq
 
 
-def _field(form: Element, name: str, value: str) -> Element:
-    field: Element = form.addElement("field")
-    field["var"] = name
-    field.addElement("value", content=value)
-    return field
-
-
-def _written(milliseconds: int) -> str:
+def stamp(milliseconds: int) -> str:
+    """
+    A moment as XEP-0082 writes it, out of milliseconds since 1970.
+    """
     seconds, rest = divmod(milliseconds, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
 
@@ -204,20 +219,20 @@ def _check(end: Element) -> None:
     raise unavailable(f"The archive can't be read: {error.condition}")
 
 
-def _first(end: Element) -> str | None:
+def edge(end: Element, name: str) -> str | None:
     """
-    The first message of a page, where there are earlier ones.
+    The archive's id of the C{first} or C{last} message of a page, where there are more beyond it.
     """
     for fin in end.elements(NS_MAM, "fin"):
         if fin.getAttribute("complete") in ("true", "1"):
             return None
         for page in fin.elements(NS_RSM, "set"):
-            for first in page.elements(NS_RSM, "first"):
-                return str(first)
+            for found in page.elements(NS_RSM, name):
+                return str(found)
     return None
 
 
-def _archived(message: Element) -> Archived | None:
+def unpacked(message: Element) -> Archived | None:
     """
     What an archive forwards; L{None} for what it should not.
     """

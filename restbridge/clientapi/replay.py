@@ -8,11 +8,8 @@ from __future__ import annotations
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.history import NS_DATA, NS_RSM, Archived, _archived, _field, _written
+from restbridge.clientapi.history import Archived, archiveQuery, edge, stamp, unpacked
 from restbridge.stanzas.errors import errorOf
-from restbridge.stanzas.replies import newId
-from restbridge.stanzas.xml import NS_CLIENT
-from restbridge.xmpp.archive import NS_MAM
 
 PAGE = 50
 """Messages that are asked for at once."""
@@ -68,10 +65,10 @@ class Replay:
         error = errorOf(end)
         if error is None:
             self.found = True
-            last = _last(end)
+            last = edge(end, "last")
             self.done = last is None or last == self._after
             self._after = last
-            return [archived for archived in map(_archived, messages) if archived is not None]
+            return [archived for archived in map(unpacked, messages) if archived is not None]
         if error.condition == "item-not-found" and self._after is not None:
             # The archive has forgotten it, and with it all that came before.
             self._after, self._start = None, self._moment - MINUTE
@@ -82,29 +79,7 @@ class Replay:
         return []
 
     def _asked(self) -> Element:
-        iq = Element((NS_CLIENT, "iq"))
-        iq["type"], iq["id"] = "set", newId()
-        payload = iq.addElement((NS_MAM, "query"))
-        payload["queryid"] = newId()
-        form = payload.addElement((NS_DATA, "x"))
-        form["type"] = "submit"
-        _field(form, "FORM_TYPE", NS_MAM)["type"] = "hidden"
-        _field(form, "start", _written(max(0, self._start)))
-        page = payload.addElement((NS_RSM, "set"))
-        page.addElement("max", content=str(PAGE))
+        page = {"max": str(PAGE)}
         if self._after is not None:
-            page.addElement("after", content=self._after)
-        return iq
-
-
-def _last(end: Element) -> str | None:
-    """
-    The last message of a page, where there are later ones.
-    """
-    for fin in end.elements(NS_MAM, "fin"):
-        if fin.getAttribute("complete") in ("true", "1"):
-            return None
-        for page in fin.elements(NS_RSM, "set"):
-            for last in page.elements(NS_RSM, "last"):
-                return str(last)
-    return None
+            page["after"] = self._after
+        return archiveQuery({"start": stamp(max(0, self._start))}, page)
