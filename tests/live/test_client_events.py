@@ -408,10 +408,10 @@ class Returning(WithStreams):
         source = self.listen(user)
         self.told(user, source)
         assert source.lastId is not None
-        moment = source.lastId.partition("-")[0]
+        moment, _, complete, _ = source.lastId.split("-", 3)
         source.close()
         self.say("bob", user, "after it")
-        again = self.listen(user, f"{moment}-0-nobody-knows-it")
+        again = self.listen(user, f"{moment}-0-{complete}-nobody-knows-it")
         again.expect("after it")
 
     def testEndedLogin(self) -> None:
