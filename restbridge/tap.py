@@ -34,6 +34,7 @@ from restbridge.clientapi.events import Events
 from restbridge.clientapi.muc import Muc
 from restbridge.clientapi.muclight import NS_MUCLIGHT, MucLight
 from restbridge.clientapi.occupancy import NS_MUC, Attendance
+from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import Component as ComponentSettings
 from restbridge.config import Configuration, ConfigurationRefused, Fault, UserDomain, find, load
@@ -91,6 +92,15 @@ class Options(UsageOptions):
             sys.exit(str(refused))
 
 
+def _checkStore(configuration: Configuration) -> None:
+    """
+    @raise ConfigurationRefused: it names a store that this version doesn't have.
+    """
+    if configuration.users and not configuration.store.url.reveal().startswith("sqlite:"):
+        problem = 'the rooms of [users] are kept in SQLite in this version; allowed: "sqlite:PATH"'
+        raise ConfigurationRefused(Fault("store.url", problem))
+
+
 def makeService(options: Mapping[str, Any]) -> IService:
     """
     The service that C{twistd} runs.
@@ -131,18 +141,16 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         callbacks = Callbacks(receivers=receivers, send=component.send)
         component.offerTo([*takers, callbacks])
         services += [component, Webhooks(callbacks, poster)]
-    store = _store(configuration, reactor)
+    guard = Guard(accounts=accounts, users=users)
+    store = SQLite(path=Path(configuration.store.url.reveal().removeprefix("sqlite:")), reactor=reactor)
     if configuration.users:
         services.append(store)
-    guard = Guard(accounts=accounts, users=users)
     mounts: dict[bytes, IResource] = {
         b"healthz": Health(lambda: None),
         # Users' logins are opened on demand: without a component nothing has to be up.
         b"readyz": Health(component.whyDown if component is not None else lambda: None),
         b"rest": RestAPI(guard=guard, settings=configuration.rest).app.resource(),
-        b"api": ClientAPI(
-            guard=guard, events=Events(clock=reactor), rooms=_rooms(configuration.users, store, reactor)
-        ).app.resource(),
+        b"api": _clientAPI(configuration.users, guard, store, reactor).app.resource(),
         b"openapi.json": openAPI(),
         b"docs": page(),
     }
@@ -175,27 +183,6 @@ def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) ->
     return Sessions(served=served, attempts=Attempts(clock=reactor), clock=reactor)
 
 
-def _checkStore(configuration: Configuration) -> None:
-    """
-    @raise ConfigurationRefused: it names a store that this version doesn't have.
-    """
-    if configuration.users and not configuration.store.url.reveal().startswith("sqlite:"):
-        problem = 'the rooms of [users] are kept in SQLite in this version; allowed: "sqlite:PATH"'
-        raise ConfigurationRefused(Fault("store.url", problem))
-
-
-def _store(configuration: Configuration, reactor: Any) -> SQLite:
-    path = configuration.store.url.reveal().removeprefix("sqlite:")
-    return SQLite(path=Path(path), reactor=reactor)
-
-
-def _rooms(domains: Mapping[str, UserDomain], store: SQLite, reactor: Any) -> Rooms:
-    kept = RoomStore(store)
-    muc = partial(Muc, attendance=Attendance(clock=reactor), store=kept, clock=reactor)
-    kinds: Kinds = {NS_MUCLIGHT: partial(MucLight, store=kept), NS_MUC: muc}
-    return Rooms(services=RoomServices(domains=domains, kinds=kinds))
-
-
 def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> dict[str, Served]:
     resolver = PatientResolver(RESOLVER_CONFIGURATION, reactor=reactor)
     locator = Locator(resolver=resolver, clock=reactor)
@@ -206,6 +193,17 @@ def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -
         logins = Logins(domain=domain, routes=routes, options=options, workers=workers, clock=reactor)
         served[domain] = Served(settings=settings, logins=logins)
     return served
+
+
+def _clientAPI(domains: Mapping[str, UserDomain], guard: Guard, store: SQLite, reactor: Any) -> ClientAPI:
+    events = Events(clock=reactor)
+    kept = RoomStore(store)
+    told = RoomEvents(events=events, clock=reactor)
+    attendance = Attendance(clock=reactor, audience=told)
+    muc = partial(Muc, attendance=attendance, events=told, store=kept, clock=reactor)
+    kinds: Kinds = {NS_MUCLIGHT: partial(MucLight, events=told, store=kept), NS_MUC: muc}
+    rooms = Rooms(services=RoomServices(domains=domains, kinds=kinds))
+    return ClientAPI(guard=guard, events=events, rooms=rooms)
 
 
 def bridge(configuration: Configuration, reactor: Any) -> IService:

@@ -124,7 +124,7 @@ class ClientAPI:
         if request.method == b"OPTIONS":
             return write(request, _options(request, ("GET",)))
         user = await self._user(request, ("GET",))
-        return await self._events.serve(request, user.link)
+        return await self._events.serve(request, user.link, self._rooms.follow)
 
     async def answer(
         self, request: BridgeRequest, endpoints: Mapping[str, Endpoint], path: Mapping[str, str]

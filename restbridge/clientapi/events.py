@@ -3,7 +3,8 @@ C{/api/sse}: what is written to a user, as it happens.
 
 ::
 
-    GET -> Reader -> Feed: available, carbons on -> the archive, after Last-Event-ID -> Outlet
+    GET -> Reader -> Feed: available, carbons on -> in the rooms
+                                                 -> the archive, after Last-Event-ID -> Outlet
                      message, carbon -> Feed     -> (the archive first)              -> Outlet
     last Reader gone -> Feed: unavailable, carbons off
 
@@ -14,13 +15,14 @@ message before or at it in the user's archive (XEP-0313, by XEP-0359), from whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
@@ -43,8 +45,13 @@ ejabberd sends while a login becomes available may be in the archive, and stored
 that.
 """
 
+PATIENCE = 3.0
+"""Seconds for the login to be in its rooms before the answer begins; it may take longer all the same."""
+
 MAX_KEYS = 2 * MAX_EVENTS
 """Events that a stream remembers, so as not to bring them twice."""
+
+Follow: TypeAlias = Callable[[UserLink], Coroutine[Any, Any, None]]
 
 
 class Reader:
@@ -152,6 +159,13 @@ class Feed:
         self._available = 0.0
         link.offerTo([self])
 
+    @property
+    def hasReaders(self) -> bool:
+        """
+        Whether there is a stream.
+        """
+        return bool(self._readers)
+
     def join(self, reader: Reader) -> None:
         """
         Bring events to one more reader; the first makes the login available.
@@ -240,10 +254,18 @@ class Events:
         if feed is not None:
             feed.bring(Event.of(name, document, moment, key))
 
-    async def serve(self, request: BridgeRequest, link: UserLink) -> bytes:
+    def listener(self, user: str) -> UserLink | None:
+        """
+        The login of a user, by a bare address, to whom events are brought.
+        """
+        feed = self._feeds.get(user)
+        return feed.link if feed is not None and feed.hasReaders else None
+
+    async def serve(self, request: BridgeRequest, link: UserLink, follow: Follow) -> bytes:
         """
         Answer with the events of a user, for as long as client and login are there.
 
+        @param follow: has more of them published; it doesn't fail.
         @return: nothing that is still to be written.
         @raise LinkDown: or a L{Refusal}; nothing is written yet.
         """
@@ -252,6 +274,7 @@ class Events:
         feed = self._feedOf(link)
         feed.join(reader)
         try:
+            await self._patiently(follow(link))
             outlet.open()
             await self._run(reader, link)
         except CancelledError:
@@ -262,6 +285,17 @@ class Events:
             feed.leave(reader)
         outlet.close()
         return b""
+
+    async def _patiently(self, work: Coroutine[Any, Any, None]) -> None:
+        """
+        Wait until something is done, but not for long; it is done to its end.
+        """
+        waiter: Deferred[None] = Deferred()
+        Deferred.fromCoroutine(work).addErrback(self._unexpected).chainDeferred(waiter)
+        await waiter.addTimeout(PATIENCE, self._clock, lambda _, __: None)
+
+    def _unexpected(self, failure: Failure) -> None:
+        self.log.failure("A user's rooms are not followed", failure)
 
     async def _run(self, reader: Reader, link: UserLink) -> None:
         try:

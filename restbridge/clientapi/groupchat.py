@@ -129,6 +129,11 @@ class RoomService(Protocol):
         The newest of what was said and changed, in the order of time.
         """
 
+    async def follow(self, link: UserLink) -> None:
+        """
+        Have what happens in the user's rooms come to this session, and told as events.
+        """
+
 
 class RoomRefused(Exception):
     """
@@ -150,6 +155,9 @@ def inAnswer(error: StanzaError, forbidden: str = STRANGER) -> Refusal:
         return notFound()
     if error.condition in _FORBIDDEN:
         return Refusal(403, text=forbidden)
+    if error.condition == "jid-malformed":
+        # Servers may know fewer characters than the bridge does.
+        return Refusal(400, text="Invalid room ID")
     words = error.condition if error.text is None else f"{error.condition} ({error.text[:MAX_WORDS]})"
     return Refusal(503, text=f"The room can't be used: {words}")
 
@@ -241,7 +249,7 @@ async def visited(
         try:
             found: Details = await atOnce.run(lambda: Deferred.fromCoroutine(details(room)))
         except Refusal as refusal:
-            if refusal.status not in (403, 404):
+            if refusal.status not in (400, 403, 404):
                 raise
             return None
         return found

@@ -14,6 +14,7 @@ no member resign is told of it by the next owner who comes along.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
+from restbridge.clientapi.call import MAX_SHOWN, bad
 from restbridge.clientapi.groupchat import (
     NO_AFFILIATIONS,
     NO_CONFIG,
@@ -44,8 +46,9 @@ from restbridge.clientapi.groupchat import (
     visited,
 )
 from restbridge.clientapi.history import NS_DATA, Archived, Item, Query, newest
-from restbridge.clientapi.occupancy import NS_MUC, NS_MUC_USER, Attendance, Place, Places
-from restbridge.stanzas.errors import StanzaError
+from restbridge.clientapi.occupancy import NS_MUC, NS_MUC_USER, ROLES, Attendance, Place, Places
+from restbridge.clientapi.roomevents import RoomEvents
+from restbridge.stanzas.errors import LinkDown, NoAnswer, StanzaError
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
@@ -77,8 +80,6 @@ ROOM = {
 """The fields of a room's configuration; a service has its choice of them."""
 
 _MEMBERS_ONLY = "muc_membersonly"
-_ROLES = {"owner": "owner", "admin": "member", "member": "member"}
-"""Affiliation -> what the API calls it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -99,7 +100,7 @@ class Look:
         """
         Roles, by bare address.
         """
-        return {user: _ROLES[affiliation] for user, affiliation in self.affiliations.items()}
+        return {user: ROLES[affiliation] for user, affiliation in self.affiliations.items()}
 
 
 class Muc:
@@ -107,9 +108,21 @@ class Muc:
     A L{restbridge.clientapi.groupchat.RoomService}.
     """
 
-    def __init__(self, domain: str, *, attendance: Attendance, store: RoomStore, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        domain: str,
+        *,
+        attendance: Attendance,
+        events: RoomEvents,
+        store: RoomStore,
+        clock: IReactorTime,
+    ) -> None:
+        """
+        @param events: the audience of C{attendance}.
+        """
         self.domain = domain
         self._attendance = attendance
+        self._events = events
         self._store = store
         self._clock = clock
 
@@ -122,7 +135,7 @@ class Muc:
         except RoomRefused as refused:
             raise _taken(refused.error) from None
         if not place.created:
-            if place.affiliation not in _ROLES:
+            if place.affiliation not in ROLES:
                 places.leave(room)
             raise exists()
         # Another request of the same user may have waited for the same place.
@@ -146,6 +159,8 @@ class Muc:
     async def details(self, link: UserLink, room: JID) -> Details:
         look = await self._look(link, room)
         place = await self._enter(link, room)
+        # What the room tells later is newer.
+        place.affiliations = {**look.participants, **place.affiliations}
         return Details(
             address=room, name=look.name, subject=place.subject or "", participants=look.participants
         )
@@ -168,6 +183,9 @@ class Muc:
             return
         await self._change(link, room, user, "member")
         link.send(_invitation(room, user))
+        listener = self._events.listener(user.bare)
+        if listener is not None:
+            await self._attend(listener, room)
 
     async def remove(self, link: UserLink, room: JID, user: JID) -> None:
         look = await self._look(link, room)
@@ -202,6 +220,21 @@ class Muc:
         changes = await self._store.changes(room, window.before, window.limit)
         return merged(said, changes, room)[-window.limit :] if window.limit else []
 
+    async def follow(self, link: UserLink) -> None:
+        # Whoever knows a room's subject is in it, and knows who else has a place.
+        await self.listed(link)
+
+    async def _attend(self, link: UserLink, room: JID) -> None:
+        """
+        Have a session in a room, if that lets it in.
+        """
+        try:
+            await self.details(link, room)
+        except Refusal as refusal:
+            log.warn("{user} can't enter {room}: {why}", user=link.address, room=room, why=refusal.text)
+        except (LinkDown, NoAnswer) as reason:
+            log.warn("{user} can't enter {room}: {why}", user=link.address, room=room, why=str(reason))
+
     async def _look(self, link: UserLink, room: JID) -> Look:
         """
         Look at a room.
@@ -228,12 +261,12 @@ class Muc:
         The lists of a room; L{None} where the user must not read them.
         """
         try:
-            lists = await together(_list(link, room, affiliation) for affiliation in _ROLES)
+            lists = await together(_list(link, room, affiliation) for affiliation in ROLES)
         except RoomRefused as refused:
             if refused.error.condition not in ("forbidden", "not-allowed"):
                 raise
             return None
-        return {user: which for users, which in zip(lists, _ROLES, strict=True) for user in users}
+        return {user: which for users, which in zip(lists, ROLES, strict=True) for user in users}
 
     async def _unlisted(self, link: UserLink, room: JID, info: Element) -> dict[str, str]:
         """
@@ -246,7 +279,7 @@ class Muc:
             place = await self._attendance.of(link).enter(room)
         except RoomRefused as refused:
             raise inAnswer(refused.error) from None
-        return {ownAddress(link).bare: place.affiliation} if place.affiliation in _ROLES else {}
+        return {ownAddress(link).bare: place.affiliation} if place.affiliation in ROLES else {}
 
     async def _enter(self, link: UserLink, room: JID) -> Place:
         """
@@ -267,7 +300,7 @@ class Muc:
             # It was destroyed a moment ago, and is there again.
             await _destroy(link, room)
             raise notFound()
-        if place.affiliation not in _ROLES:
+        if place.affiliation not in ROLES:
             places.leave(room)
             raise Refusal(403, text=STRANGER)
         return place
@@ -299,7 +332,8 @@ class Muc:
         A member or admin leaves. XEP-0045 leaves it open how: Prosody has it that registration is undone,
         ejabberd has no way, and a later owner tells it.
         """
-        after = await self._last(link, room)
+        change = await self._next(link, room, ownAddress(link), "none")
+        hears = await self._hears(room, ownAddress(link))
         payload = Element((NS_REGISTER, "query"))
         payload.addElement("remove")
         try:
@@ -308,8 +342,11 @@ class Muc:
             departed = True
         else:
             departed = False
-        change = self._changed(ownAddress(link), "none", after)
         await self._store.record(room, change, departed=departed)
+        if departed:
+            self._attendance.changed(room, change.user, change.affiliation)
+        if not hears:
+            self._events.changed(change.user, room, change.user, change.affiliation)
 
     async def _tell(
         self, link: UserLink, room: JID, departed: Iterable[str], affiliations: Mapping[str, str]
@@ -329,13 +366,34 @@ class Muc:
         """
         Change somebody's affiliation, and keep that in mind.
         """
-        after = await self._last(link, room)
+        change = await self._next(link, room, user, affiliation)
+        hears = await self._hears(room, user)
         await _affiliate(link, room, user, affiliation)
-        await self._store.record(room, self._changed(user, affiliation, after))
+        await self._store.record(room, change)
+        if not hears:
+            self._events.changed(user.bare, room, user.bare, affiliation)
 
-    def _changed(self, user: JID, affiliation: str, after: str) -> Change:
+    async def _hears(self, room: JID, user: JID) -> bool:
+        """
+        Whether the room itself will tell a user what changes for that user.
+        """
+        link = self._events.listener(user.bare)
+        if link is None:
+            return False
+        with suppress(LinkDown, NoAnswer, Refusal):
+            # Until then it may not have said yet that the session is in it no more.
+            await _exists(link, room)
+        return self._attendance.of(link).of(room) is not None
+
+    async def _next(self, link: UserLink, room: JID, user: JID, affiliation: str) -> Change:
+        """
+        A change that is to be made now.
+        """
+        after = await self._last(link, room)
         now = int(self._clock.seconds() * 1000)
-        return Change(time=now, user=user.bare, affiliation=affiliation, id=newId(), after=after)
+        change = Change(time=now, user=user.bare, affiliation=affiliation, id=newId(), after=after)
+        self._events.announce(room, change)
+        return change
 
     async def _last(self, link: UserLink, room: JID) -> str:
         """
@@ -353,7 +411,14 @@ async def _info(link: UserLink, room: JID) -> Element:
     """
     What a room says of itself.
     """
-    return only(await ask(link, room.bare, "get", Element((NS_INFO, "query"))), NS_INFO, "query")
+    try:
+        answer = await ask(link, room.bare, "get", Element((NS_INFO, "query")))
+    except RoomRefused as refused:
+        if refused.error.condition != "bad-request":
+            raise
+        # There is nothing in it but the address; ejabberd's word for one that is none.
+        raise RoomRefused(StanzaError.of("jid-malformed")) from None
+    return only(answer, NS_INFO, "query")
 
 
 async def _exists(link: UserLink, room: JID) -> bool:
@@ -400,6 +465,8 @@ async def _affiliate(link: UserLink, room: JID, user: JID, affiliation: str) -> 
     try:
         await ask(link, room.bare, "set", payload)
     except RoomRefused as refused:
+        if refused.error.condition in ("bad-request", "jid-malformed"):
+            raise bad(f"Invalid user JID: {user.bare[:MAX_SHOWN]}") from None
         raise inAnswer(refused.error, NO_AFFILIATIONS) from None
 
 

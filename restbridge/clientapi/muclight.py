@@ -13,7 +13,9 @@ somebody has used through this API is the latter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from weakref import WeakSet
 
+import attrs
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
@@ -37,6 +39,7 @@ from restbridge.clientapi.groupchat import (
     visited,
 )
 from restbridge.clientapi.history import NS_RSM, Archived, Item, Query, newest
+from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import StanzaError, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
@@ -64,9 +67,11 @@ class MucLight:
     A L{restbridge.clientapi.groupchat.RoomService}.
     """
 
-    def __init__(self, domain: str, *, store: RoomStore) -> None:
+    def __init__(self, domain: str, *, events: RoomEvents, store: RoomStore) -> None:
         self.domain = domain
+        self._events = events
         self._store = store
+        self._followed: WeakSet[UserLink] = WeakSet()
 
     async def create(self, link: UserLink, room: JID, name: str, subject: str) -> None:
         payload = Element((NS_CREATE, "query"))
@@ -136,6 +141,12 @@ class MucLight:
             link, Query(archive=room, before=window.before, limit=window.limit), _item, TIMEOUT
         )
 
+    async def follow(self, link: UserLink) -> None:
+        # All of it comes to the user's sessions anyway.
+        if link not in self._followed:
+            self._followed.add(link)
+            link.offerTo([_Listener(self.domain, ownAddress(link).bare, self._events)])
+
     async def _affiliate(self, link: UserLink, room: JID, user: JID, affiliation: str) -> None:
         payload = Element((NS_AFFILIATIONS, "query"))
         payload.addElement("user", content=user.bare)["affiliation"] = affiliation
@@ -153,6 +164,27 @@ class MucLight:
         # Whoever had a place in it has it no more.
         await self._store.leave(room, ownAddress(link))
         return Refusal(403, text=STRANGER) if await self._store.used(room) else refusal
+
+
+@attrs.frozen
+class _Listener:
+    """
+    Takes, for a user, what the service sends to all of a room.
+    """
+
+    domain: str
+    user: str
+    events: RoomEvents
+
+    def take(self, stanza: Element) -> bool:
+        sender = JID.parse(stanza["from"])
+        isMessage = stanza.name == "message" and stanza.getAttribute("type") == "groupchat"
+        if sender.domain != self.domain or not isMessage:
+            return False
+        item = _item(Archived(id=newId(), timestamp=0, message=stanza))
+        if item is not None:
+            self.events.told(self.user, sender, item)
+        return True
 
 
 def _owns(link: UserLink, found: Details) -> bool:

@@ -8,7 +8,7 @@ ends, which the server tells the rooms.
                                   -> error                          -> RoomRefused
     say   -> message to the room  -> its reflection                 -> done
                                   -> error                          -> RoomRefused
-    take  <- what comes from rooms that were entered: nobody else sees it
+    take  <- what comes from rooms that were entered: nobody else sees it -> Audience
 
 The presence goes to the room alone; the user's contacts, and the user's other clients, hear nothing of it.
 """
@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from secrets import token_hex
+from typing import Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.words.xish.domish import Element
 
@@ -41,7 +42,32 @@ _SELF = "110"
 _THROWN_OUT = frozenset(("301", "307", "321", "322"))
 """Banned, kicked, no member any more, and no member of what is for members alone from now on."""
 
+ROLES = {"owner": "owner", "admin": "member", "member": "member"}
+"""Affiliation -> what the API calls it; all others are none."""
+
 Predicate = Callable[[Element], bool]
+
+
+class Audience(Protocol):
+    """
+    Who is told what happens in rooms while a session is in them. Users are bare addresses.
+    """
+
+    def said(self, user: str, room: JID, sender: str, message: Element) -> None:
+        """
+        A message was sent to all.
+
+        @param user: whose session has heard it.
+        @param sender: a user, or an occupant where the room doesn't tell.
+        """
+
+    def changed(self, user: str, room: JID, changed: str, affiliation: str) -> None:
+        """
+        A user has another affiliation now.
+
+        @param user: whose session has heard it.
+        @param affiliation: C{owner}, C{member} or C{none}.
+        """
 
 
 @attrs.define(eq=False)
@@ -63,7 +89,9 @@ class Place:
     @ivar affiliation: the user's own, as the room has last said.
     @ivar subject: of the room; L{None} until the room has said it, which is when one has entered.
     @ivar created: whether the room was made by entering it.
+    @ivar changing: held while the subject is changed: nothing but their order tells changes apart.
     @ivar addresses: bare addresses of the occupants, by their nicknames, where the room tells.
+    @ivar affiliations: who is what, as the API calls it, by bare address, as far as is known.
     """
 
     room: JID
@@ -71,7 +99,9 @@ class Place:
     affiliation: str = "none"
     subject: str | None = None
     created: bool = False
+    changing: DeferredSemaphore = attrs.field(factory=lambda: DeferredSemaphore(1))
     addresses: dict[str, str] = attrs.field(factory=dict)
+    affiliations: dict[str, str] = attrs.field(factory=dict)
     _waiters: list[_Waiter] = attrs.field(factory=list)
 
     @property
@@ -120,9 +150,11 @@ class Places:
     The places of one session: a L{restbridge.boundaries.Taker} of what comes from their rooms.
     """
 
-    def __init__(self, *, link: UserLink, clock: IReactorTime) -> None:
+    def __init__(self, *, link: UserLink, clock: IReactorTime, audience: Audience) -> None:
         self._link = link
         self._clock = clock
+        self._audience = audience
+        self._user = JID(link.address.local, link.address.domain, None).bare
         self._places: dict[str, Place] = {}
         self._entering: dict[str, list[Deferred[Place]]] = {}
         # One session has one name everywhere; another of the same user has another.
@@ -168,6 +200,15 @@ class Places:
         """
         self._places.pop(room.bare, None)
 
+    def changed(self, room: JID, user: str, affiliation: str) -> None:
+        """
+        Tell somebody's affiliation, unless that was told last, or the session isn't in the room.
+        """
+        place = self._places.get(room.bare)
+        if place is not None and place.affiliations.get(user, "none") != affiliation:
+            place.affiliations[user] = affiliation
+            self._audience.changed(self._user, room, user, affiliation)
+
     async def say(self, place: Place, message: Element) -> None:
         """
         Send a message to a room; done when the room has sent it to all.
@@ -180,15 +221,18 @@ class Places:
 
     async def setSubject(self, place: Place, subject: str) -> None:
         """
-        Change a room's subject.
+        Change a room's subject; done when the room has told all, in whatever words.
 
         @raise RoomRefused: the user must not.
         """
+        await place.changing.run(lambda: Deferred.fromCoroutine(self._changeSubject(place, subject)))
+
+    async def _changeSubject(self, place: Place, subject: str) -> None:
         message = Element((NS_CLIENT, "message"))
         message["type"], message["to"], message["id"] = "groupchat", place.room.bare, newId()
         message.addElement("subject", content=subject)
         # Prosody leaves the id out.
-        await self._answered(place, message, lambda heard: _subject(heard) == subject)
+        await self._answered(place, message, lambda heard: _isOwnSubject(heard, place))
 
     def take(self, stanza: Element) -> bool:
         sender = JID.parse(stanza["from"])
@@ -236,27 +280,58 @@ class Places:
         user = only(presence, NS_MUC_USER, "x")
         item = only(user, NS_MUC_USER, "item")
         codes = {status.getAttribute("code") for status in user.elements(NS_MUC_USER, "status")}
-        if _SELF in codes or nickname == place.nickname:
+        isOwn = _SELF in codes or nickname == place.nickname
+        address = self._user if isOwn else bareAddress(item.getAttribute("jid", ""))
+        thrownOut = bool(codes & _THROWN_OUT)
+        if kind is None or thrownOut:
+            # Whoever leaves keeps the affiliation.
+            self._affiliated(place, address, item, isNew=nickname not in place.addresses)
+        if isOwn:
             # The room may have chosen another nickname (section 7.2.2).
             place.nickname = nickname
             place.affiliation = item.getAttribute("affiliation", "none")
             place.created = place.created or _CREATED in codes
             if kind == "unavailable":
-                self._removed(place, thrownOut=bool(codes & _THROWN_OUT))
+                self._removed(place, thrownOut=thrownOut)
         if kind == "unavailable":
             place.addresses.pop(nickname, None)
             return
-        address = bareAddress(item.getAttribute("jid", ""))
         if address is not None:
             place.addresses[nickname] = address
 
     def _message(self, place: Place, message: Element) -> None:
         """
-        What is said in the room while the session is in it.
+        What the room says to all: a message, its subject, that somebody's affiliation has changed who isn't
+        in it (section 9).
         """
+        sender = JID.parse(message["from"]).resource
         subject = _subject(message)
         if subject is not None:
             place.subject = subject
+        elif message.getAttribute("type") == "groupchat":
+            self._said(place, sender, message)
+        elif sender is None:
+            for item in only(message, NS_MUC_USER, "x").elements(NS_MUC_USER, "item"):
+                self._affiliated(place, bareAddress(item.getAttribute("jid", "")), item)
+
+    def _said(self, place: Place, nickname: str | None, message: Element) -> None:
+        # The room's history, if it comes unasked, comes before the subject.
+        if nickname is not None and place.subject is not None:
+            sender = place.addresses.get(nickname) or str(message["from"])
+            self._audience.said(self._user, place.room, sender, message)
+
+    def _affiliated(self, place: Place, user: str | None, item: Element, *, isNew: bool = False) -> None:
+        """
+        The room tells somebody's affiliation.
+
+        @param isNew: whether the room didn't tell before that the user is in it.
+        """
+        if user is None or not item.hasAttribute("affiliation"):
+            return
+        affiliation = ROLES.get(item["affiliation"], "none")
+        if isNew:
+            place.affiliations[user] = affiliation
+        self.changed(place.room, user, affiliation)
 
     def _removed(self, place: Place, *, thrownOut: bool) -> None:
         """
@@ -281,8 +356,9 @@ class Attendance:
     The places of all sessions.
     """
 
-    def __init__(self, *, clock: IReactorTime) -> None:
+    def __init__(self, *, clock: IReactorTime, audience: Audience) -> None:
         self._clock = clock
+        self._audience = audience
         self._sessions: dict[UserLink, Places] = {}
 
     def of(self, link: UserLink) -> Places:
@@ -291,9 +367,16 @@ class Attendance:
         """
         places = self._sessions.get(link)
         if places is None:
-            places = self._sessions[link] = Places(link=link, clock=self._clock)
+            places = self._sessions[link] = Places(link=link, clock=self._clock, audience=self._audience)
             link.whenEnded(lambda _: self._sessions.pop(link, None))
         return places
+
+    def changed(self, room: JID, user: str, affiliation: str) -> None:
+        """
+        Somebody's affiliation has changed: see L{Places.changed}.
+        """
+        for places in list(self._sessions.values()):
+            places.changed(room, user, affiliation)
 
 
 def _presence(place: Place, kind: str | None = None) -> Element:
@@ -309,6 +392,10 @@ def _presence(place: Place, kind: str | None = None) -> Element:
 
 def _isReflection(stanza: Element, place: Place, used: str) -> bool:
     return (stanza.name, stanza["from"], stanza.getAttribute("id")) == ("message", place.own.full, used)
+
+
+def _isOwnSubject(stanza: Element, place: Place) -> bool:
+    return stanza["from"] == place.own.full and _subject(stanza) is not None
 
 
 def _subject(stanza: Element) -> str | None:

@@ -13,14 +13,20 @@ from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
+from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
+from restbridge.boundaries import UserLink
 from restbridge.clientapi.call import MAX_SHOWN, Call, address, bad, before, limit
 from restbridge.clientapi.discovery import RoomServices
 from restbridge.clientapi.groupchat import MARKERS, NS_MARKERS, RoomService, Window, throughout
+from restbridge.stanzas.errors import LinkDown, NoAnswer
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.xml import NS_CLIENT, illegalCharacter
-from restbridge.web.answer import Answer, asJSON
+from restbridge.store.database import StoreFailed
+from restbridge.web.answer import Answer, Refusal, asJSON
+
+log = Logger()
 
 DEFAULT_MESSAGES = 50
 MAX_MESSAGES = 500
@@ -122,6 +128,20 @@ class Rooms:
         window = Window(before=before(parameters), limit=wanted)
         return asJSON(200, await service.history(call.link, room, window))
 
+    async def follow(self, link: UserLink) -> None:
+        """
+        Have what happens in a user's rooms told as events, if the user's server has rooms.
+        """
+        try:
+            service = await self._services.of(link)
+            await service.follow(link)
+        except Refusal as refusal:
+            # Where there are no rooms, nothing is missed.
+            if refusal.status != 404:
+                log.warn("{user}'s rooms are not followed: {why}", user=link.address.bare, why=refusal.text)
+        except (LinkDown, NoAnswer, StoreFailed) as reason:
+            log.warn("{user}'s rooms are not followed: {why}", user=link.address.bare, why=str(reason))
+
     async def _made(self, call: Call, service: RoomService, room: JID) -> Answer:
         name, subject = _nameAndSubject(call.document())
         await throughout(service.create(call.link, room, name, subject))
@@ -154,7 +174,9 @@ def _nameAndSubject(document: Mapping[str, Any]) -> tuple[str, str]:
 def _configured(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise bad(f"Validation failed for key: {key} with reason type_error")
-    return _writable(value, f"Validation failed for key: {key}")
+    written = _writable(value, f"Validation failed for key: {key}")
+    # As XML is read (section 2.11): what is the same then changes nothing, which Prosody doesn't answer.
+    return written.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _writable(value: str, refused: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.words.xish.domish import Element
 
@@ -73,6 +73,10 @@ class Login(FakeUserLink):
         if self.fails is not None:
             raise self.fails
         return self._answer(iq, after, int(str(rsm.max)))
+
+    def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        # There are no rooms.
+        return succeed(errorReply(iq, StanzaError.of("service-unavailable")))
 
     def proceed(self) -> None:
         """

@@ -12,9 +12,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
+from restbridge.clientapi.events import Events
 from restbridge.clientapi.groupchat import STRANGER, Window
 from restbridge.clientapi.muc import Muc, merged
 from restbridge.clientapi.occupancy import Attendance
+from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT, parseDocument
 from restbridge.store.rooms import Change, RoomStore
@@ -41,8 +43,10 @@ class MucTestCase(SynchronousTestCase):
         self.link.says[OWNER] = (
             f"<query xmlns='{OWNER}'><x xmlns='jabber:x:data' type='form'>{FORM}</x></query>"
         )
+        events = RoomEvents(events=Events(clock=self.clock), clock=self.clock)
+        attendance = Attendance(clock=self.clock, audience=events)
         self.muc = Muc(
-            "rooms.example.com", attendance=Attendance(clock=self.clock), store=self.store, clock=self.clock
+            "rooms.example.com", attendance=attendance, events=events, store=self.store, clock=self.clock
         )
 
     def run_(self, work: Any) -> Deferred[Any]:
@@ -225,6 +229,23 @@ class LookingTests(MucTestCase):
         self.link.says[ADMIN] = "resource-constraint"
         for running in (self.details(), self.run_(self.muc.listed(self.link))):
             self.assertRefused(running, 503, "The room can't be used: resource-constraint")
+
+    def test_malformed(self) -> None:
+        """
+        A room or user that the server takes for no address is said to be invalid; as for a room, of those in
+        a list it is passed over.
+        """
+        self.done(self.store.begin(self.room, JID.parse("alice@example.com")))
+        for condition in ("jid-malformed", "bad-request"):
+            self.link.says[INFO] = condition
+            self.assertRefused(self.details(), 400, "Invalid room ID")
+            self.assertEqual([], self.done(self.muc.listed(self.link)))
+        self.listing(alice="owner")
+        self.link.says[INFO] = THERE
+        for condition in ("jid-malformed", "bad-request"):
+            self.link.says[ADMIN] = condition
+            adding = self.run_(self.muc.add(self.link, self.room, JID.parse("x@example.com")))
+            self.assertRefused(adding, 400, "Invalid user JID: x@example.com")
 
     def test_bookmarks(self) -> None:
         """

@@ -7,10 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from restbridge.clientapi.events import Events
 from restbridge.clientapi.groupchat import NO_AFFILIATIONS, NO_CONFIG, STRANGER, Window
 from restbridge.clientapi.muclight import MucLight
+from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import StanzaError, errorReply
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT, parseDocument
@@ -30,7 +33,8 @@ class MucLightTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.link = RoomLink()
         self.store = RoomStore(MemoryStore())
-        self.light = MucLight("rooms.example.com", store=self.store)
+        events = RoomEvents(events=Events(clock=Clock()), clock=Clock())
+        self.light = MucLight("rooms.example.com", events=events, store=self.store)
         self.room = JID.parse(ROOM)
         self.become("owner")
 

@@ -9,8 +9,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
+from restbridge.clientapi.events import Events
 from restbridge.clientapi.groupchat import TIMEOUT, RoomRefused
 from restbridge.clientapi.occupancy import Attendance, Place
+from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import LinkDown, NoAnswer
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT
@@ -21,7 +23,9 @@ class OccupancyTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.link = RoomLink()
-        self.attendance = Attendance(clock=self.clock)
+        self.attendance = Attendance(
+            clock=self.clock, audience=RoomEvents(events=Events(clock=self.clock), clock=self.clock)
+        )
         self.places = self.attendance.of(self.link)
         self.room = JID.parse(ROOM)
 
@@ -226,19 +230,35 @@ class SayingTests(OccupancyTestCase):
 
     def test_subject(self) -> None:
         """
-        A subject is set when the room says it, with an id or without; a message with a body sets none.
+        A subject is set when the room says one from one's own place, with an id or without, in whatever
+        words; a message with a body sets none.
         """
-        setting = Deferred.fromCoroutine(self.places.setSubject(self.place, "New"))
-        self.assertEqual("New", str(self.link.sent[-1].subject))
-        for content in ("<subject>New</subject><body>x</body>", "<subject>Old</subject>", "<body>New</body>"):
-            self.link.hear(f"<message from='{ROOM}/bob' type='groupchat'>{content}</message>")
+        setting = Deferred.fromCoroutine(self.places.setSubject(self.place, "New\r"))
+        self.assertEqual("New\r", str(self.link.sent[-1].subject))
+        own = self.place.own.full
+        for sender, content in (
+            (own, "<subject>New</subject><body>x</body>"),
+            (f"{ROOM}/bob", "<subject>Old</subject>"),
+            (own, "<body>New</body>"),
+        ):
+            self.link.hear(f"<message from='{sender}' type='groupchat'>{content}</message>")
             self.assertNoResult(setting)
         self.assertEqual("Old", self.place.subject)
-        self.link.hear(
-            f"<message from='{self.place.own.full}' type='groupchat'><subject>New</subject></message>"
-        )
+        self.link.hear(f"<message from='{own}' type='groupchat'><subject>New</subject></message>")
         self.successResultOf(setting)
         self.assertEqual("New", self.place.subject)
+
+    def test_subjects(self) -> None:
+        """
+        One subject is set after the other.
+        """
+        setting = [Deferred.fromCoroutine(self.places.setSubject(self.place, text)) for text in ("a", "b")]
+        for text, each in zip(("a", "b"), setting, strict=True):
+            self.assertEqual(text, str(self.link.sent[-1].subject))
+            self.link.hear(
+                f"<message from='{self.place.own.full}' type='groupchat'><subject>{text}</subject></message>"
+            )
+            self.successResultOf(each)
 
     def test_late(self) -> None:
         """

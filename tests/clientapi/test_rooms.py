@@ -63,6 +63,9 @@ class Service:
         self.asked.append(("history", room.full, window.before, window.limit))
         return []
 
+    async def follow(self, link: UserLink) -> None:
+        self.asked.append(("follow", link.address.full))
+
 
 class RoomsTests(SynchronousTestCase):
     def setUp(self) -> None:

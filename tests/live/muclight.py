@@ -83,6 +83,7 @@ class MucLightService:
 
     def __init__(self, port: int) -> None:
         self.rooms: dict[str, Room] = {}
+        self._sessions: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -119,6 +120,7 @@ class MucLightService:
         if kind not in ("iq", "message") or stanza.get("type") in ("result", "error"):
             return
         user = stanza.attrib["from"].partition("/")[0]
+        self._sessions[user] = stanza.attrib["from"]
         to = stanza.attrib["to"]
         try:
             if kind == "message":
@@ -226,12 +228,14 @@ class MucLightService:
 
     def _tell(self, room: Room, sender: str, used: str, content: str, users: Any) -> None:
         """
-        Archive something, and send it to all.
+        Archive something, and send it to all: to the session of each that was here last, as other servers
+        than MongooseIM deliver no such message to an account.
         """
         room.keep(sender, used, content)
         for user in users:
+            to = self._sessions.get(user, user)
             self._stack.send_raw(
-                f"<message type='groupchat' from={quoteattr(sender)} to={quoteattr(user)}"
+                f"<message type='groupchat' from={quoteattr(sender)} to={quoteattr(to)}"
                 f" id={quoteattr(used)}>{content}</message>"
             )
 

@@ -184,6 +184,23 @@ class Making(WithRooms):
         self.refused(400, unwritable, "PUT", path, {"name": "\x01", "subject": ""})
         self.assertRefused(404, "Room not found", self.api("GET", path))
 
+    def testLineEnds(self) -> None:
+        """
+        In names and subjects all ends of lines are line feeds, as XML reads them; also set once more.
+        """
+        room = self.got("POST", "/rooms", {"name": "x\ry", "subject": "\r"})["id"]
+        for subject in ("\r", "\r\n", "a\r\nb", "a\rb", " \n ", " a "):
+            with self.part(repr(subject)):
+                document = {"name": "x\r\ny", "subject": subject}
+                self.done("PUT", f"/rooms/{room}/config", document)
+                self.done("PUT", f"/rooms/{room}/config", document)
+                found = self.got("GET", f"/rooms/{room}")
+                wanted = subject.replace("\r\n", "\n").replace("\r", "\n")
+                self.assertEqual(("x\ny", wanted), (found["name"], found["subject"]))
+        for text in ("\r", "a\r\nb"):
+            with self.part(repr(text)):
+                self.say(room, text)
+
 
 class Changing(WithRooms):
     """
@@ -478,6 +495,28 @@ class OtherClients(WithRooms):
             self.done("PUT", f"/rooms/{room}/config", {"name": name, "subject": subject})
             found = self.got("GET", f"/rooms/{room}")
             self.assertEqual((name, subject), (found["name"], found["subject"]))
+
+    def testMalformed(self) -> None:
+        """
+        Ids and users that the server takes for no addresses are said to be invalid.
+        """
+        room, bad = self.made(), "\U000eec1d"
+        path = f"/rooms/{quote(bad)}"
+        for method, where, document in (
+            ("PUT", path, ROOM),
+            ("GET", path, None),
+            ("PUT", f"{path}/config", ROOM),
+            ("POST", f"{path}/users", {"user": jid("bob")}),
+            ("DELETE", f"{path}/users/{jid('bob')}", None),
+            ("POST", f"{path}/messages", {"body": "x"}),
+            ("GET", f"{path}/messages", None),
+        ):
+            self.refused(400, "Invalid room ID", method, where, document)
+        user = jid(bad)
+        answer = self.api("POST", f"/rooms/{room}/users", {"user": user})
+        # Prosody takes such a user, who may be on a server that knows him.
+        if answer.status != 204:
+            self.assertRefused(400, f"Invalid user JID: {user}", answer)
 
     def testKind(self) -> None:
         """
