@@ -171,6 +171,15 @@ def text(document: Mapping[str, Any], key: str, *, missing: str, invalid: str) -
     value = document[key]
     if not isinstance(value, str):
         raise bad(invalid)
+    return carried(value, invalid)
+
+
+def carried(value: str, invalid: str) -> str:
+    """
+    A text that XML can carry.
+
+    @raise Refusal: 400, C{invalid} and the character that it can't.
+    """
     illegal = illegalCharacter(value)
     if illegal is not None:
         raise bad(f"{invalid}: the character U+{ord(illegal):04X} can't stand in XML")
@@ -197,13 +206,6 @@ def address(given: object, invalid: str) -> JID:
         return JID.parse(given)
     except InvalidJID:
         raise bad(invalid) from None
-
-
-def bare(jid: JID) -> JID:
-    """
-    An address without its resource.
-    """
-    return JID(jid.local, jid.domain, None)
 
 
 def limit(parameters: Mapping[str, str], default: int, most: int | None = None) -> int:

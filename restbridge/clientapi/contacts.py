@@ -22,7 +22,7 @@ from typing import Any
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.call import Call, address, bad, bare, shown
+from restbridge.clientapi.call import Call, address, bad, shown
 from restbridge.clientapi.history import Item
 from restbridge.stanzas.errors import NoAnswer, StanzaError, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
@@ -129,7 +129,7 @@ class Contacts:
         """
         contact = _contact(call.document().get("jid"))
         # Prosody refuses the user's own address, and to others it means nothing.
-        if contact != bare(call.link.address) and contact.bare not in await roster(call):
+        if contact != call.link.address.toBare() and contact.bare not in await roster(call):
             await _checkDomain(call, contact)
             _check(await _set(call, contact))
         return Answer(204)
@@ -317,7 +317,7 @@ def _refused(error: StanzaError) -> Refusal:
 def _contact(given: object) -> JID:
     if given is None:
         raise bad("Missing JID")
-    return bare(address(given, f"Invalid JID: {shown(given)}"))
+    return address(given, f"Invalid JID: {shown(given)}").toBare()
 
 
 def _kind(action: object) -> str:

@@ -257,13 +257,6 @@ async def visited(
     return [found for found in await together(looked(room) for room in rooms) if found is not None]
 
 
-def ownAddress(link: UserLink) -> JID:
-    """
-    The bare address of a link's user.
-    """
-    return JID(link.address.local, link.address.domain, None)
-
-
 def shownContent(message: Element) -> Item:
     """
     What the API shows of what a message says: body, marker, or that it asks for markers.

@@ -8,7 +8,7 @@ from secrets import token_hex
 
 from twisted.words.xish.domish import Element
 
-from restbridge.clientapi.call import Call, address, bare, before, limit, text
+from restbridge.clientapi.call import Call, address, before, limit, text
 from restbridge.clientapi.history import Archived, Item, Query, newest
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.xml import NS_CLIENT
@@ -44,7 +44,7 @@ async def history(call: Call) -> Answer:
     other = address(call.path["other"], "Invalid interlocutor JID") if "other" in call.path else None
     parameters = call.parameters("limit", "before")
     wanted = min(limit(parameters, default=MAX_MESSAGES), MAX_MESSAGES)
-    query = Query(other=other and bare(other), before=before(parameters), limit=wanted)
+    query = Query(other=other and other.toBare(), before=before(parameters), limit=wanted)
     return asJSON(200, await newest(call.link, query, _Selection(other), call.timeout))
 
 

@@ -40,7 +40,6 @@ from restbridge.clientapi.groupchat import (
     inAnswer,
     notFound,
     only,
-    ownAddress,
     shownContent,
     together,
     visited,
@@ -147,10 +146,10 @@ class Muc:
         except RoomRefused as refused:
             await _destroy(link, room)
             raise inAnswer(refused.error, NO_ROOMS) from None
-        await self._store.begin(room, ownAddress(link))
+        await self._store.begin(room, link.address.toBare())
 
     async def listed(self, link: UserLink) -> list[Details]:
-        known, marked = await together([self._store.of(ownAddress(link)), _bookmarks(link)])
+        known, marked = await together([self._store.of(link.address.toBare()), _bookmarks(link)])
         rooms = {room.bare: room for room in (*known, *marked) if room.domain == self.domain}
         return await visited(
             (rooms[address] for address in sorted(rooms)), lambda room: self.details(link, room)
@@ -189,7 +188,7 @@ class Muc:
 
     async def remove(self, link: UserLink, room: JID, user: JID) -> None:
         look = await self._look(link, room)
-        if user == ownAddress(link):
+        if user == link.address.toBare():
             await self._leave(link, room, look)
         elif look.own == "member":
             raise Refusal(403, text=NO_AFFILIATIONS)
@@ -246,7 +245,7 @@ class Muc:
             info, affiliations, departed = await together(looks)
         except RoomRefused as refused:
             raise inAnswer(refused.error) from None
-        own = ownAddress(link).bare
+        own = link.address.bare
         if affiliations is None:
             affiliations = await self._unlisted(link, room, info)
         elif affiliations.get(own) in ("owner", "admin"):
@@ -279,7 +278,7 @@ class Muc:
             place = await self._attendance.of(link).enter(room)
         except RoomRefused as refused:
             raise inAnswer(refused.error) from None
-        return {ownAddress(link).bare: place.affiliation} if place.affiliation in ROLES else {}
+        return {link.address.bare: place.affiliation} if place.affiliation in ROLES else {}
 
     async def _enter(self, link: UserLink, room: JID) -> Place:
         """
@@ -293,7 +292,7 @@ class Muc:
             return place
         if not await _exists(link, room):
             raise notFound()
-        if ownAddress(link).bare in await self._store.departed(room):
+        if link.address.bare in await self._store.departed(room):
             raise Refusal(403, text=STRANGER)
         place = await _entered(places, room)
         if place.created:
@@ -309,7 +308,7 @@ class Muc:
         """
         A user leaves a room for good: the last one destroys it, the last owner hands it on.
         """
-        own = ownAddress(link)
+        own = link.address.toBare()
         others = {user: which for user, which in look.affiliations.items() if user != own.bare}
         if look.own != "owner":
             await self._resign(link, room)
@@ -332,8 +331,8 @@ class Muc:
         A member or admin leaves. XEP-0045 leaves it open how: Prosody has it that registration is undone,
         ejabberd has no way, and a later owner tells it.
         """
-        change = await self._next(link, room, ownAddress(link), "none")
-        hears = await self._hears(room, ownAddress(link))
+        change = await self._next(link, room, link.address.toBare(), "none")
+        hears = await self._hears(room, link.address.toBare())
         payload = Element((NS_REGISTER, "query"))
         payload.addElement("remove")
         try:
@@ -526,7 +525,7 @@ async def _bookmarks(link: UserLink) -> list[JID]:
     payload = Element((NS_PUBSUB, "pubsub"))
     payload.addElement("items")["node"] = NS_BOOKMARKS
     try:
-        answer = await ask(link, ownAddress(link).bare, "get", payload)
+        answer = await ask(link, link.address.bare, "get", payload)
     except RoomRefused:
         return []
     items = only(only(answer, NS_PUBSUB, "pubsub"), NS_PUBSUB, "items").elements(NS_PUBSUB, "item")

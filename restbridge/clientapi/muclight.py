@@ -34,7 +34,6 @@ from restbridge.clientapi.groupchat import (
     exists,
     inAnswer,
     only,
-    ownAddress,
     shownContent,
     visited,
 )
@@ -82,7 +81,7 @@ class MucLight:
             if refused.error.condition == "conflict":
                 raise exists() from None
             raise inAnswer(refused.error, NO_ROOMS) from None
-        await self._store.begin(room, ownAddress(link))
+        await self._store.begin(room, link.address.toBare())
 
     async def listed(self, link: UserLink) -> list[Details]:
         return await visited(await _rooms(link, self.domain), lambda room: self.details(link, room))
@@ -121,7 +120,7 @@ class MucLight:
 
     async def remove(self, link: UserLink, room: JID, user: JID) -> None:
         found = await self.details(link, room)
-        if user != ownAddress(link) and not _owns(link, found):
+        if user != link.address.toBare() and not _owns(link, found):
             raise Refusal(403, text=NO_AFFILIATIONS)
         if user.bare in found.participants:
             await self._affiliate(link, room, user, "none")
@@ -145,7 +144,7 @@ class MucLight:
         # All of it comes to the user's sessions anyway.
         if link not in self._followed:
             self._followed.add(link)
-            link.offerTo([_Listener(self.domain, ownAddress(link).bare, self._events)])
+            link.offerTo([_Listener(self.domain, link.address.bare, self._events)])
 
     async def _affiliate(self, link: UserLink, room: JID, user: JID, affiliation: str) -> None:
         payload = Element((NS_AFFILIATIONS, "query"))
@@ -162,7 +161,7 @@ class MucLight:
         if refusal.status != 404:
             return refusal
         # Whoever had a place in it has it no more.
-        await self._store.leave(room, ownAddress(link))
+        await self._store.leave(room, link.address.toBare())
         return Refusal(403, text=STRANGER) if await self._store.used(room) else refusal
 
 
@@ -188,7 +187,7 @@ class _Listener:
 
 
 def _owns(link: UserLink, found: Details) -> bool:
-    return found.participants.get(ownAddress(link).bare) == "owner"
+    return found.participants.get(link.address.bare) == "owner"
 
 
 def _configure(parent: Element, name: str, subject: str) -> None:

@@ -154,7 +154,7 @@ class Places:
         self._link = link
         self._clock = clock
         self._audience = audience
-        self._user = JID(link.address.local, link.address.domain, None).bare
+        self._user = link.address.bare
         self._places: dict[str, Place] = {}
         self._entering: dict[str, list[Deferred[Place]]] = {}
         # One session has one name everywhere; another of the same user has another.

@@ -17,12 +17,12 @@ from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.call import MAX_SHOWN, Call, address, bad, before, limit
+from restbridge.clientapi.call import MAX_SHOWN, Call, address, bad, before, carried, limit
 from restbridge.clientapi.discovery import RoomServices
 from restbridge.clientapi.groupchat import MARKERS, NS_MARKERS, RoomService, Window, throughout
 from restbridge.stanzas.errors import LinkDown, NoAnswer
 from restbridge.stanzas.jid import JID, InvalidJID
-from restbridge.stanzas.xml import NS_CLIENT, illegalCharacter
+from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.store.database import StoreFailed
 from restbridge.web.answer import Answer, Refusal, asJSON
 
@@ -174,16 +174,9 @@ def _nameAndSubject(document: Mapping[str, Any]) -> tuple[str, str]:
 def _configured(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise bad(f"Validation failed for key: {key} with reason type_error")
-    written = _writable(value, f"Validation failed for key: {key}")
+    written = carried(value, f"Validation failed for key: {key}")
     # As XML is read (section 2.11): what is the same then changes nothing, which Prosody doesn't answer.
     return written.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _writable(value: str, refused: str) -> str:
-    illegal = illegalCharacter(value)
-    if illegal is not None:
-        raise bad(f"{refused}: the character U+{ord(illegal):04X} can't stand in XML")
-    return value
 
 
 def _user(given: object) -> JID:
@@ -198,7 +191,7 @@ def _user(given: object) -> JID:
         user = JID.parse(given)
     except InvalidJID:
         raise bad(f"Invalid user JID: {given[:MAX_SHOWN]}") from None
-    return JID(user.local, user.domain, None)
+    return user.toBare()
 
 
 def _message(document: Mapping[str, Any]) -> Element:
@@ -211,7 +204,7 @@ def _message(document: Mapping[str, Any]) -> Element:
         body = document["body"]
         if not isinstance(body, str):
             raise bad("Invalid message body")
-        message.addElement("body", content=_writable(body, "Invalid message body"))
+        message.addElement("body", content=carried(body, "Invalid message body"))
     if "chat_marker" in document:
         kind, marked = _marker(document["chat_marker"])
         message.addElement((NS_MARKERS, kind))["id"] = marked
@@ -225,5 +218,5 @@ def _message(document: Mapping[str, Any]) -> Element:
 def _marker(given: object) -> tuple[str, str]:
     match given:
         case {"type": str(kind), "id": str(marked)} if kind in MARKERS:
-            return kind, _writable(marked, "Invalid chat marker")
+            return kind, carried(marked, "Invalid chat marker")
     raise bad("Invalid chat marker")

@@ -65,6 +65,12 @@ class JID:
     def __str__(self) -> str:
         return self.full
 
+    def toBare(self) -> JID:
+        """
+        The address without its resource.
+        """
+        return JID(self.local, self.domain, None)
+
     @classmethod
     def parse(cls, text: str) -> JID:
         """

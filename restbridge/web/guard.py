@@ -115,7 +115,7 @@ class UserPrincipal:
         """
         The login's own full address, or the bare one (RFC 6120, section 8.1.2.1).
         """
-        return sender in (self.address, JID(self.address.local, self.address.domain, None))
+        return sender in (self.address, self.address.toBare())
 
 
 @attrs.frozen(kw_only=True)
@@ -275,7 +275,7 @@ class Guard:
         if address is None or address.local is None or not self._users.serves(address.domain):
             return None
         # One login serves all resources that are asked for.
-        return JID(address.local, address.domain, None)
+        return address.toBare()
 
 
 def presentsCredentials(presented: Presented) -> bool:

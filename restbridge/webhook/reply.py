@@ -20,7 +20,7 @@ from twisted.words.xish.domish import Element
 from restbridge.stanzas.errors import NS_STANZAS, StanzaError, errorOf, errorReply
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.mapping import MappingRefused
-from restbridge.stanzas.media import JSON, TEXT, UnknownMediaType, Unreadable, decode
+from restbridge.stanzas.media import JSON, TEXT, UnknownMediaType, Unreadable, decode, essence
 from restbridge.stanzas.replies import newId, resultFor, takesReply
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML
 from restbridge.web.answer import writable
@@ -68,7 +68,7 @@ def _namingKind(response: Response, kind: str) -> bytes:
     """
     The body; an error in JSON need not say what it answers.
     """
-    if _base(response) != JSON or b'"error"' not in response.body:
+    if essence(response.mediaType or "") != JSON or b'"error"' not in response.body:
         return response.body
     try:
         found = msgspec.json.decode(response.body)
@@ -79,13 +79,9 @@ def _namingKind(response: Response, kind: str) -> bytes:
     return msgspec.json.encode({**found, "kind": kind, "type": "error"})
 
 
-def _base(response: Response) -> str:
-    return (response.mediaType or "").partition(";")[0].strip().lower()
-
-
 def _errorSaid(response: Response) -> StanzaError:
     text = ""
-    if _base(response) == TEXT:
+    if essence(response.mediaType or "") == TEXT:
         text = response.body.decode("utf-8", "replace").strip()[:MAX_TEXT]
     text = writable(text or f"{response.status} {response.phrase}")
     return StanzaError.fromStatus(response.status, text)
