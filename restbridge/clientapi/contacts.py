@@ -29,8 +29,8 @@ from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId, resultFor
 from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.web.answer import Answer, Refusal, asJSON, unavailable
+from restbridge.xmpp.entity import NS_INFO
 
-NS_INFO = "http://jabber.org/protocol/disco#info"
 NS_OFFLINE = "http://jabber.org/protocol/offline"
 NS_ROSTER = "jabber:iq:roster"
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.groupchat import NS_INFO, NS_ITEMS, RoomRefused, RoomService, ask, only, together
+from restbridge.clientapi.groupchat import RoomRefused, RoomService, ask, only, together
 from restbridge.config import UserDomain
 from restbridge.stanzas.errors import NoAnswer
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.web.answer import Refusal
+from restbridge.xmpp.entity import NS_INFO, NS_ITEMS
 
 MAX_ITEMS = 100
 """Services of a server that are asked what they are."""

@@ -27,8 +27,6 @@ from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.web.answer import Refusal
 
-NS_INFO = "http://jabber.org/protocol/disco#info"
-NS_ITEMS = "http://jabber.org/protocol/disco#items"
 NS_MARKERS = "urn:xmpp:chat-markers:0"
 
 MARKERS = ("received", "displayed", "acknowledged")

@@ -23,6 +23,7 @@ import attrs
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
+from restbridge.clientapi.dataforms import addForm
 from restbridge.stanzas.errors import errorOf
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
@@ -30,7 +31,6 @@ from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.web.answer import Refusal, unavailable
 from restbridge.xmpp.archive import NS_MAM
 
-NS_DATA = "jabber:x:data"
 NS_DELAY = "urn:xmpp:delay"
 NS_FORWARD = "urn:xmpp:forward:0"
 NS_RSM = "http://jabber.org/protocol/rsm"
@@ -188,14 +188,7 @@ def archiveQuery(
         iq["to"] = archive.full
     payload = iq.addElement((NS_MAM, "query"))
     payload["queryid"] = newId()
-    form = payload.addElement((NS_DATA, "x"))
-    form["type"] = "submit"
-    for name, value in {"FORM_TYPE": NS_MAM, **fields}.items():
-        field = form.addElement("field")
-        field["var"] = name
-        if name == "FORM_TYPE":
-            field["type"] = "hidden"
-        field.addElement("value", content=value)
+    addForm(payload, NS_MAM, fields)
     bounds = payload.addElement((NS_RSM, "set"))
     for name, value in page.items():
         bounds.addElement(name, content=value)

@@ -24,11 +24,11 @@ from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
 from restbridge.clientapi.call import MAX_SHOWN, bad
+from restbridge.clientapi.dataforms import addForm
 from restbridge.clientapi.groupchat import (
     NO_AFFILIATIONS,
     NO_CONFIG,
     NO_ROOMS,
-    NS_INFO,
     STRANGER,
     TIMEOUT,
     Details,
@@ -44,15 +44,17 @@ from restbridge.clientapi.groupchat import (
     together,
     visited,
 )
-from restbridge.clientapi.history import NS_DATA, Archived, Item, Query, newest
+from restbridge.clientapi.history import Archived, Item, Query, newest
 from restbridge.clientapi.occupancy import NS_MUC, NS_MUC_USER, ROLES, Attendance, Place, Places
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import LinkDown, NoAnswer, StanzaError
 from restbridge.stanzas.jid import JID
+from restbridge.stanzas.payloads.forms import NS_FORMS
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.store.rooms import Change, RoomStore
 from restbridge.web.answer import Refusal
+from restbridge.xmpp.entity import NS_INFO
 
 log = Logger()
 
@@ -436,10 +438,10 @@ def _features(info: Element) -> set[str]:
 
 
 def _name(info: Element) -> str:
-    for form in info.elements(NS_DATA, "x"):
-        for field in form.elements(NS_DATA, "field"):
+    for form in info.elements(NS_FORMS, "x"):
+        for field in form.elements(NS_FORMS, "field"):
             if field.getAttribute("var") == "muc#roomconfig_roomname":
-                return str(only(field, NS_DATA, "value"))
+                return str(only(field, NS_FORMS, "value"))
     return str(only(info, NS_INFO, "identity").getAttribute("name", ""))
 
 
@@ -474,16 +476,10 @@ async def _configure(link: UserLink, room: JID, wanted: Mapping[str, str]) -> No
     Submit those fields that the room's form has: ejabberd refuses a form with another.
     """
     answer = await ask(link, room.bare, "get", Element((NS_OWNER, "query")))
-    offered = only(only(answer, NS_OWNER, "query"), NS_DATA, "x")
-    names = {field.getAttribute("var") for field in offered.elements(NS_DATA, "field")}
+    offered = only(only(answer, NS_OWNER, "query"), NS_FORMS, "x")
+    names = {field.getAttribute("var") for field in offered.elements(NS_FORMS, "field")}
     payload = Element((NS_OWNER, "query"))
-    form = payload.addElement((NS_DATA, "x"))
-    form["type"] = "submit"
-    for name, value in {"FORM_TYPE": NS_CONFIG, **wanted}.items():
-        if name in names or name == "FORM_TYPE":
-            field = form.addElement("field")
-            field["var"] = name
-            field.addElement("value", content=value)
+    addForm(payload, NS_CONFIG, {name: value for name, value in wanted.items() if name in names})
     await ask(link, room.bare, "set", payload)
 
 

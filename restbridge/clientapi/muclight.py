@@ -23,7 +23,6 @@ from restbridge.clientapi.groupchat import (
     NO_AFFILIATIONS,
     NO_CONFIG,
     NO_ROOMS,
-    NS_ITEMS,
     STRANGER,
     TIMEOUT,
     Details,
@@ -44,6 +43,7 @@ from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
 from restbridge.store.rooms import RoomStore
 from restbridge.web.answer import Refusal
+from restbridge.xmpp.entity import NS_ITEMS
 
 NS_MUCLIGHT = "urn:xmpp:muclight:0"
 NS_CREATE = f"{NS_MUCLIGHT}#create"
