@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Mapping
 import msgspec
 from klein import Klein
 from twisted.python.failure import Failure
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import PathConverter
 
 from restbridge.clientapi import messages
@@ -155,7 +156,14 @@ class ClientAPI:
         self._contacts.attend(user.link)
         return user
 
-    @app.handle_errors(Exception)  # type: ignore[arg-type]  # the site makes no other requests
+    @app.handle_errors(NotFound)  # type: ignore[arg-type]  # the site makes no other requests
+    def nowhere(self, request: BridgeRequest, _: Failure) -> bytes:
+        """
+        Nothing is there, for anybody.
+        """
+        return write(request, said(Refusal(404)))
+
+    @app.handle_errors(Exception)  # type: ignore[arg-type]  # as above
     def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
         """
         Say why it isn't answered: in one JSON string, where HTTP's status doesn't say it all.
@@ -164,11 +172,7 @@ class ClientAPI:
             return write(request, said(Refusal(400, text=failure.getErrorMessage())))
         if failure.check(StoreFailed):
             return write(request, said(unavailable(failure.getErrorMessage())))
-        refusal = refusalFor(request, failure)
-        if refusal.condition == "item-not-found":
-            # Nothing is there, for anybody.
-            refusal = Refusal(404)
-        return write(request, said(refusal))
+        return write(request, said(refusalFor(request, failure)))
 
 
 def _options(request: BridgeRequest, methods: Container[str]) -> Answer:

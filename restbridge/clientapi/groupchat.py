@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.domish import Element
 
@@ -26,6 +27,8 @@ from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.web.answer import Refusal
+
+log = Logger()
 
 NS_MARKERS = "urn:xmpp:chat-markers:0"
 
@@ -231,7 +234,15 @@ async def throughout(work: Coroutine[Any, Any, T]) -> T:
     must not leave half a room behind.
     """
     outcome: Deferred[T] = Deferred()
-    Deferred.fromCoroutine(work).chainDeferred(outcome)
+
+    def settle(result: T | Failure) -> None:
+        if outcome.called and isinstance(result, Failure):
+            # Nobody waits for it any more.
+            log.warn("A change of a room was not done: {reason}", reason=result.getErrorMessage())
+        else:
+            outcome.callback(result)
+
+    Deferred.fromCoroutine(work).addBoth(settle)
     return await outcome
 
 

@@ -59,7 +59,6 @@ REFUSALS = frozenset(
 )
 """What a server says to a wrong credential; any other failure says nothing about it (section 6.5)."""
 
-
 _SEPARATORS = frozenset("\0\1")
 """What parts the fields of a message; no secret can hold it."""
 

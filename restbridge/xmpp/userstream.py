@@ -35,7 +35,6 @@ Bytes of a stanza that is sent. Past 256 KiB Prosody, and ejabberd as Debian has
 CLOSE_TIMEOUT = 2.0
 """Seconds for the server to close its side of a stream that is closed."""
 
-
 _LANG = (NS_XML, "lang")
 
 Answered = TypeVar("Answered", Element, Element | None)
@@ -43,6 +42,9 @@ Answered = TypeVar("Answered", Element, Element | None)
 
 class UserStream:
     """
+    One user's login, from the moment when it is bound to its end. It is not made again: whoever holds it
+    logs in anew.
+
     @ivar address: what the server has bound.
     @ivar available: whether the last presence to all, if there was one, was available.
     @ivar busy: whether somebody waits for an answer, or holds the stream.
