@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Mapping
 
 import msgspec
 from klein import Klein
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import PathConverter
@@ -59,6 +60,7 @@ class ClientAPI:
     MongooseIM's resources, for XMPP users.
     """
 
+    log = Logger()
     app = Klein()
     app.url_map.merge_slashes = False
     app.url_map.converters["path"] = _Rest
@@ -171,7 +173,9 @@ class ClientAPI:
         if failure.check(XMLRefused):
             return write(request, said(Refusal(400, text=failure.getErrorMessage())))
         if failure.check(StoreFailed):
-            return write(request, said(unavailable(failure.getErrorMessage())))
+            # Where the file is, and what is wrong with it, is the operator's to know.
+            self.log.error("The store failed: {reason}", reason=failure.getErrorMessage())
+            return write(request, said(unavailable("restbridge's store can't be used now; its log says why")))
         return write(request, said(refusalFor(request, failure)))
 
 

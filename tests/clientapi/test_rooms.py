@@ -22,6 +22,7 @@ from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT, parseDocument
 from restbridge.web.answer import Answer, Refusal
 from tests.clientapi.roomlink import RoomLink
+from tests.web.client import LoggingTestCase
 
 INFO = "http://jabber.org/protocol/disco#info"
 
@@ -197,10 +198,10 @@ class RoomsTests(SynchronousTestCase):
         self.assertEqual([("history", room, None, 50), ("history", room, 123, 500)], self.service.asked)
 
 
-class WorkTests(SynchronousTestCase):
+class WorkTests(LoggingTestCase):
     def test_throughout(self) -> None:
         """
-        Work that was begun is finished, though its client has left; what fails then is nobody's.
+        Work that was begun is finished, though its client has left; what fails then is in the log.
         """
         for result in ("done", KeyError("x")):
             step: Deferred[Any] = Deferred()
@@ -218,6 +219,7 @@ class WorkTests(SynchronousTestCase):
             self.assertEqual([], finished)
             step.callback(result) if isinstance(result, str) else step.errback(result)
             self.assertEqual([True], finished)
+        self.assertEqual([1], [line.count("'x'") for line in self.logged])
 
     def test_together(self) -> None:
         """
