@@ -40,10 +40,12 @@ setup(
         "wokkel >= 18.0",
     ],
     extras_require={
+        "postgresql": ["psycopg[binary] >= 3.2"],
         "test": [
             "hypothesis >= 6.100",
             "jsonschema >= 4.20",
             "openapi-spec-validator >= 0.8",
+            "psycopg[binary] >= 3.2",
             "schemathesis >= 4.0",
             "selenium >= 4.20",
             "slixmpp >= 1.10",

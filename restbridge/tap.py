@@ -37,12 +37,13 @@ from restbridge.clientapi.occupancy import NS_MUC, Attendance
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import Component as ComponentSettings
-from restbridge.config import Configuration, ConfigurationRefused, Fault, UserDomain, find, load
+from restbridge.config import Configuration, ConfigurationRefused, UserDomain, find, load
 from restbridge.demo import Demo
 from restbridge.openapi.page import openAPI, page
 from restbridge.parts import Parts
 from restbridge.rest.api import RestAPI
-from restbridge.store.database import SQLite
+from restbridge.store.database import Database
+from restbridge.store.engines import engineAt
 from restbridge.store.rooms import RoomStore
 from restbridge.users.attempts import Attempts
 from restbridge.users.routes import Routes, optionsForTLS
@@ -87,18 +88,8 @@ class Options(UsageOptions):
         try:
             path = Path(self["config"]) if self["config"] else find(os.environ, Path.cwd())
             self["configuration"] = load(path, os.environ)
-            _checkStore(self["configuration"])
         except ConfigurationRefused as refused:
             sys.exit(str(refused))
-
-
-def _checkStore(configuration: Configuration) -> None:
-    """
-    @raise ConfigurationRefused: it names a store that this version doesn't have.
-    """
-    if configuration.users and not configuration.store.url.reveal().startswith("sqlite:"):
-        problem = 'the rooms of [users] are kept in SQLite in this version; allowed: "sqlite:PATH"'
-        raise ConfigurationRefused(Fault("store.url", problem))
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
@@ -142,7 +133,7 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         component.offerTo([*takers, callbacks])
         services += [component, Webhooks(callbacks, poster)]
     guard = Guard(accounts=accounts, users=users)
-    store = SQLite(path=Path(configuration.store.url.reveal().removeprefix("sqlite:")), reactor=reactor)
+    store = Database(engine=engineAt(configuration.store.url.reveal()), reactor=reactor)
     if configuration.users:
         services.append(store)
     mounts: dict[bytes, IResource] = {
@@ -195,7 +186,7 @@ def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -
     return served
 
 
-def _clientAPI(domains: Mapping[str, UserDomain], guard: Guard, store: SQLite, reactor: Any) -> ClientAPI:
+def _clientAPI(domains: Mapping[str, UserDomain], guard: Guard, store: Database, reactor: Any) -> ClientAPI:
     events = Events(clock=reactor)
     kept = RoomStore(store)
     told = RoomEvents(events=events, clock=reactor)

@@ -67,21 +67,6 @@ class OptionsTests(SynchronousTestCase):
             self.read()
         self.assertIn("http.max_bodi: unknown key", str(caught.exception))
 
-    def test_noSuchStore(self) -> None:
-        """
-        A store that this version doesn't have is refused where there are users whose rooms it would keep.
-        """
-        store = '[store]\nurl = "postgresql://u:hidden@db/x"\n'
-        Path("restbridge.toml").write_text(CONFIGURATION + store)
-        self.read()
-        users = '[users."example.com"]\n'
-        Path("restbridge.toml").write_text(CONFIGURATION + store + users)
-        with self.assertRaises(SystemExit) as caught:
-            self.read()
-        self.assertIn("store.url: ", str(caught.exception))
-        self.assertIn("sqlite:PATH", str(caught.exception))
-        self.assertNotIn("hidden", str(caught.exception))
-
     def test_none(self) -> None:
         """
         Without a configuration the places that were looked at are named, and --demo.

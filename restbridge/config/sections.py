@@ -5,6 +5,7 @@ The sections of the configuration, one declaration each, and what must hold betw
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -46,6 +47,7 @@ from restbridge.config.values import (
     Glob,
     Metrics,
     Rest,
+    Secret,
     Store,
     UserDomain,
 )
@@ -104,6 +106,14 @@ def _sheltered(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
         )
 
 
+def _reachable(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
+    url = values.get("url")
+    if isinstance(url, Secret) and url.reveal().startswith("postgresql:") and find_spec("psycopg") is None:
+        yield place.key("url").fault(
+            "PostgreSQL needs the package psycopg: pip install 'restbridge[postgresql]'"
+        )
+
+
 def _oneAuthorization(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
     if "authorization" in values.get("headers", {}) and credentials(values.get("url", "")):
         yield (
@@ -142,7 +152,7 @@ WEB = Table(
 
 METRICS = Table(Metrics, {"listen": oneOrMore(serverEndpoint)})
 
-STORE = Table(Store, {"url": storeURL})
+STORE = Table(Store, {"url": storeURL}, _reachable)
 
 REST = Table(Rest, {"iq_timeout": seconds(HOUR), "iq_max_timeout": seconds(HOUR)}, _waits)
 

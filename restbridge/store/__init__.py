@@ -3,5 +3,6 @@ What must outlive a restart: a database, and what is kept in it.
 
 ::
 
-    rooms (what is kept of rooms) -> run(work) -> the database's own thread -> committed, or rolled back
+    rooms, journal, answers -> run(work) -> the database's own thread -> committed with what else was waiting
+                                                                      -> rolled back, all of it
 """

@@ -1,16 +1,20 @@
 """
-The database: SQLite, on one thread of its own, where all work is done in the order in which it came.
+The database: work for it is done on one thread of its own, in the order in which it came. What comes while
+the thread is busy is committed together, next.
+
+::
+
+    run(work), run(work), run(work) -> one transaction -> committed: each has its result
+                                                       -> one failed: again, each in one of its own
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
-from sqlite3 import Connection
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -20,35 +24,8 @@ from twisted.python.threadpool import ThreadPool
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another program that holds the file, such as a backup."""
-
-SCHEMA: Sequence[str] = (
-    """
-    CREATE TABLE places (
-        user TEXT NOT NULL,
-        room TEXT NOT NULL,
-        PRIMARY KEY (user, room)
-    ) WITHOUT ROWID;
-    CREATE INDEX places_in_room ON places (room);
-    CREATE TABLE departures (
-        room TEXT NOT NULL,
-        user TEXT NOT NULL,
-        PRIMARY KEY (room, user)
-    ) WITHOUT ROWID;
-    CREATE TABLE affiliations (
-        number INTEGER PRIMARY KEY,
-        room TEXT NOT NULL,
-        time INTEGER NOT NULL,
-        user TEXT NOT NULL,
-        affiliation TEXT NOT NULL,
-        id TEXT NOT NULL,
-        after TEXT NOT NULL
-    );
-    CREATE INDEX affiliations_of_room ON affiliations (room, number);
-    """,
-)
-"""What makes each version out of the one before; C{user_version} counts those that were applied."""
+AT_ONCE = 500
+"""Pieces of work in one transaction."""
 
 
 class StoreFailed(Exception):
@@ -57,59 +34,216 @@ class StoreFailed(Exception):
     """
 
 
+class Rows(Protocol):
+    """
+    What a statement has found.
+    """
+
+    @property
+    def rowcount(self) -> int:
+        """
+        How many rows a statement has changed.
+        """
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def fetchone(self) -> Any:
+        """
+        The next row, a tuple; L{None} behind the last.
+        """
+
+    def fetchall(self) -> list[Any]:
+        """
+        All that are left.
+        """
+
+
+class Transaction(Protocol):
+    """
+    A transaction, on the database's thread.
+
+    Statements are such as SQLite (3.35) and PostgreSQL (13) both know, with C{?} for each parameter.
+
+    @ivar claiming: what ends a C{SELECT} of rows that no other bridge shall have.
+    """
+
+    claiming: str
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
+        """
+        Have one statement done.
+        """
+
+    def executemany(self, statement: str, parameters: Iterable[Sequence[object]]) -> Rows:
+        """
+        Have it done with each of these parameters.
+        """
+
+
 class Store(Protocol):
     """
     A database.
     """
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Transaction], T]) -> T:
         """
         What C{work} returns, done as one transaction.
 
+        @param work: changes nothing but the database: it may be done again, after it was undone.
         @raise StoreFailed: it was not done.
         """
 
 
-class SQLite(Service):
+class Connection(Transaction, Protocol):
     """
-    A L{Store} in a file, which is made when it isn't there.
+    An open database.
+    """
+
+    def begin(self) -> None:
+        """
+        Begin a transaction.
+        """
+
+    def commit(self) -> None:
+        """
+        End it; all of it is kept, also if the power fails now.
+        """
+
+    def rollback(self) -> None:
+        """
+        End it; nothing of it is kept.
+        """
+
+    def close(self) -> None:
+        """
+        Give the database back.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class Engine:
+    """
+    A kind of database, and where it is.
+
+    @ivar name: for the log; without a password.
+    @ivar connect: opens it, with the newest schema; blocks.
+    @ivar failure: what it raises.
+    """
+
+    name: str
+    connect: Callable[[], Connection]
+    failure: type[Exception]
+
+
+@attrs.frozen
+class _Waiting:
+    """
+    @ivar done: fires on the reactor's thread.
+    """
+
+    work: Callable[[Transaction], Any]
+    done: Deferred[Any] = attrs.field(factory=Deferred)
+
+
+class Database(Service):
+    """
+    A L{Store}.
     """
 
     log = Logger()
 
-    def __init__(self, *, path: Path, reactor: Any) -> None:
-        self._path = path
+    def __init__(self, *, engine: Engine, reactor: Any) -> None:
+        self._engine = engine
         self._reactor = reactor
         self._thread = ThreadPool(minthreads=0, maxthreads=1, name="store")
         self._connection: Connection | None = None
+        self._waiting: list[_Waiting] = []
+        self._busy = False
 
     def startService(self) -> None:
         super().startService()
         self._thread.start()
-        # Whoever starts the bridge hears at once of a file that can't be used.
+        # Whoever starts the bridge hears at once of a database that can't be used.
         Deferred.fromCoroutine(self.run(lambda _: None)).addErrback(self._unusable)
 
     def stopService(self) -> Deferred[None]:
         """
-        Close the file, behind all work that is under way.
+        Close the database, behind all work that is under way.
         """
+        last = Deferred.fromCoroutine(self.run(lambda _: None))
         super().stopService()
-        closed = deferToThreadPool(self._reactor, self._thread, self._close)
+        closed = last.addBoth(lambda _: deferToThreadPool(self._reactor, self._thread, self._close))
         return closed.addBoth(self._stopped)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Transaction], T]) -> T:
         if not self.running:
             raise StoreFailed("the store is closed")
+        waiting = _Waiting(work)
+        self._waiting.append(waiting)
+        self._next()
         try:
-            return await deferToThreadPool(self._reactor, self._thread, self._transact, work)
-        except sqlite3.Error as error:
-            raise StoreFailed(f"{self._path}: {error}") from error
+            result: T = await waiting.done
+        except self._engine.failure as error:
+            raise StoreFailed(f"{self._engine.name}: {error}") from error
+        return result
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = opened(self._path)
-        with self._connection:
-            return work(self._connection)
+    def _next(self) -> None:
+        if self._busy or not self._waiting:
+            return
+        self._busy = True
+        batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+        works = [waiting.work for waiting in batch]
+        outcomes = deferToThreadPool(self._reactor, self._thread, self._transact, works)
+        outcomes.addCallback(self._settle, batch)
+
+    def _settle(self, outcomes: list[Any], batch: list[_Waiting]) -> None:
+        self._busy = False
+        self._next()
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if not waiting.done.called:
+                waiting.done.callback(outcome)
+
+    def _transact(self, works: list[Callable[[Transaction], Any]]) -> list[Any]:
+        """
+        What each returns, or its L{Failure}.
+        """
+        try:
+            return self._attempt(works)
+        except Exception:
+            if len(works) == 1:
+                return [Failure()]
+        return [outcome for work in works for outcome in self._transact([work])]
+
+    def _attempt(self, works: list[Callable[[Transaction], Any]]) -> list[Any]:
+        fresh = self._connection is None
+        connection = self._connection = self._connection or self._engine.connect()
+        try:
+            connection.begin()
+        except self._engine.failure:
+            # The server may have been restarted since the last time.
+            self._drop()
+            if fresh:
+                raise
+            return self._attempt(works)
+        try:
+            outcomes = [work(connection) for work in works]
+            connection.commit()
+        except BaseException:
+            self._undo(connection)
+            raise
+        return outcomes
+
+    def _undo(self, connection: Connection) -> None:
+        try:
+            connection.rollback()
+        except self._engine.failure:
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(self._engine.failure):
+                connection.close()
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -124,29 +258,3 @@ class SQLite(Service):
     def _unusable(self, failure: Failure) -> None:
         failure.trap(StoreFailed)
         self.log.critical("store.url can't be used: {reason}", reason=failure.getErrorMessage())
-
-
-def opened(path: Path) -> Connection:
-    """
-    The database in a file, with the newest schema.
-
-    @raise sqlite3.Error: it can't be opened, or a later version of restbridge has written it.
-    """
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        _upgrade(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _upgrade(connection: Connection) -> None:
-    with closing(connection.execute("PRAGMA user_version")) as answer:
-        (version,) = answer.fetchone()
-    if version > len(SCHEMA):
-        raise sqlite3.DatabaseError(f"a later version of restbridge wrote this (schema {version})")
-    for number, step in enumerate(SCHEMA[version:], version + 1):
-        # One transaction a step: a start that is cut off leaves a whole version behind.
-        connection.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; COMMIT;")

@@ -5,15 +5,13 @@ without the server's knowledge, and who was added and removed when.
 
 from __future__ import annotations
 
-from sqlite3 import Connection
-
 import attrs
 
 from restbridge.stanzas.jid import JID
-from restbridge.store.database import Store
+from restbridge.store.database import Store, Transaction
 
 END_OF_TIME = 2**63 - 1
-"""Milliseconds; SQLite has no larger integers."""
+"""Milliseconds; databases have no larger integers."""
 
 _ERASE = (
     "DELETE FROM places WHERE room = ?",
@@ -21,13 +19,13 @@ _ERASE = (
     "DELETE FROM affiliations WHERE room = ?",
 )
 _VACATE = (
-    "DELETE FROM places WHERE room = ? AND user = ?",
-    "DELETE FROM departures WHERE room = ? AND user = ?",
+    'DELETE FROM places WHERE room = ? AND "user" = ?',
+    'DELETE FROM departures WHERE room = ? AND "user" = ?',
 )
-_RECORD = "INSERT INTO affiliations (room, time, user, affiliation, id, after) VALUES (?, ?, ?, ?, ?, ?)"
+_RECORD = 'INSERT INTO affiliations (room, time, "user", affiliation, id, after) VALUES (?, ?, ?, ?, ?, ?)'
 _CHANGES = """
-    SELECT time, user, affiliation, id, after FROM affiliations
-    WHERE room = ? AND (? IS NULL OR time <= ?) ORDER BY number DESC LIMIT ?
+    SELECT time, "user", affiliation, id, after FROM affiliations
+    WHERE room = ? AND time <= ? ORDER BY number DESC LIMIT ?
 """
 
 
@@ -63,8 +61,8 @@ class RoomStore:
         The rooms in which a user has found a place.
         """
 
-        def work(connection: Connection) -> list[JID]:
-            rows = connection.execute("SELECT room FROM places WHERE user = ?", (user.bare,))
+        def work(transaction: Transaction) -> list[JID]:
+            rows = transaction.execute('SELECT room FROM places WHERE "user" = ?', (user.bare,))
             return [JID.parse(room) for (room,) in rows]
 
         return await self._store.run(work)
@@ -74,9 +72,9 @@ class RoomStore:
         A room is made: nothing is known any more of an earlier one of that name.
         """
 
-        def work(connection: Connection) -> None:
-            _erase(connection, room)
-            _place(connection, room, owner)
+        def work(transaction: Transaction) -> None:
+            _erase(transaction, room)
+            _place(transaction, room, owner)
 
         await self._store.run(work)
 
@@ -84,7 +82,7 @@ class RoomStore:
         """
         A room is no more.
         """
-        await self._store.run(lambda connection: _erase(connection, room))
+        await self._store.run(lambda transaction: _erase(transaction, room))
 
     async def record(self, room: JID, change: Change, *, departed: bool = False) -> None:
         """
@@ -94,14 +92,16 @@ class RoomStore:
             affiliation still.
         """
 
-        def work(connection: Connection) -> None:
-            connection.execute(_RECORD, (room.bare, *attrs.astuple(change)))
+        def work(transaction: Transaction) -> None:
+            transaction.execute(_RECORD, (room.bare, *attrs.astuple(change)))
             user = JID.parse(change.user)
-            _vacate(connection, room, user)
+            _vacate(transaction, room, user)
             if change.affiliation != "none":
-                _place(connection, room, user)
+                _place(transaction, room, user)
             elif departed:
-                connection.execute("INSERT INTO departures VALUES (?, ?)", (room.bare, user.bare))
+                transaction.execute(
+                    "INSERT INTO departures VALUES (?, ?) ON CONFLICT DO NOTHING", (room.bare, user.bare)
+                )
 
         await self._store.run(work)
 
@@ -112,10 +112,10 @@ class RoomStore:
         @param before: milliseconds since 1970; L{None} for up to now.
         """
 
-        latest = None if before is None else max(0, min(before, END_OF_TIME))
+        latest = END_OF_TIME if before is None else max(0, min(before, END_OF_TIME))
 
-        def work(connection: Connection) -> list[Change]:
-            rows = connection.execute(_CHANGES, (room.bare, latest, latest, limit))
+        def work(transaction: Transaction) -> list[Change]:
+            rows = transaction.execute(_CHANGES, (room.bare, latest, limit))
             fields = [field.name for field in attrs.fields(Change)]
             found = [Change(**dict(zip(fields, row, strict=True))) for row in rows]
             return found[::-1]
@@ -127,8 +127,8 @@ class RoomStore:
         The users who have left while the server has an affiliation still.
         """
 
-        def work(connection: Connection) -> set[str]:
-            rows = connection.execute("SELECT user FROM departures WHERE room = ?", (room.bare,))
+        def work(transaction: Transaction) -> set[str]:
+            rows = transaction.execute('SELECT "user" FROM departures WHERE room = ?', (room.bare,))
             return {user for (user,) in rows}
 
         return await self._store.run(work)
@@ -137,15 +137,15 @@ class RoomStore:
         """
         A user has a place in a room.
         """
-        await self._store.run(lambda connection: _place(connection, room, user))
+        await self._store.run(lambda transaction: _place(transaction, room, user))
 
     async def used(self, room: JID) -> bool:
         """
         Whether any user is known to have a place in a room.
         """
 
-        def work(connection: Connection) -> bool:
-            rows = connection.execute("SELECT 1 FROM places WHERE room = ? LIMIT 1", (room.bare,))
+        def work(transaction: Transaction) -> bool:
+            rows = transaction.execute("SELECT 1 FROM places WHERE room = ? LIMIT 1", (room.bare,))
             return rows.fetchone() is not None
 
         return await self._store.run(work)
@@ -154,18 +154,20 @@ class RoomStore:
         """
         A user has no place in a room any more, and the server knows.
         """
-        await self._store.run(lambda connection: _vacate(connection, room, user))
+        await self._store.run(lambda transaction: _vacate(transaction, room, user))
 
 
-def _erase(connection: Connection, room: JID) -> None:
+def _erase(transaction: Transaction, room: JID) -> None:
     for statement in _ERASE:
-        connection.execute(statement, (room.bare,))
+        transaction.execute(statement, (room.bare,))
 
 
-def _place(connection: Connection, room: JID, user: JID) -> None:
-    connection.execute("INSERT OR IGNORE INTO places (room, user) VALUES (?, ?)", (room.bare, user.bare))
+def _place(transaction: Transaction, room: JID, user: JID) -> None:
+    transaction.execute(
+        'INSERT INTO places (room, "user") VALUES (?, ?) ON CONFLICT DO NOTHING', (room.bare, user.bare)
+    )
 
 
-def _vacate(connection: Connection, room: JID, user: JID) -> None:
+def _vacate(transaction: Transaction, room: JID, user: JID) -> None:
     for statement in _VACATE:
-        connection.execute(statement, (room.bare, user.bare))
+        transaction.execute(statement, (room.bare, user.bare))

@@ -4,9 +4,7 @@ What the tests of rooms stand on: a user's link whose server the test plays, and
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from sqlite3 import Connection
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,7 +13,8 @@ from twisted.words.xish.domish import Element
 from restbridge.stanzas.errors import StanzaError, errorReply
 from restbridge.stanzas.replies import resultFor
 from restbridge.stanzas.xml import parseDocument
-from restbridge.store.database import SCHEMA
+from restbridge.store.database import Transaction
+from restbridge.store.sqlite import SQLiteConnection
 from tests.web.client import FakeUserLink
 
 T = TypeVar("T")
@@ -30,13 +29,17 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
-        self._connection = sqlite3.connect(":memory:")
-        for step in SCHEMA:
-            self._connection.executescript(step)
+        self._connection = SQLiteConnection(":memory:")
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        with self._connection:
-            return work(self._connection)
+    async def run(self, work: Callable[[Transaction], T]) -> T:
+        self._connection.begin()
+        try:
+            result = work(self._connection)
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._connection.commit()
+        return result
 
 
 class RoomLink(FakeUserLink):

@@ -9,7 +9,8 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from restbridge.store.database import SQLite
+from restbridge.store.database import Database
+from restbridge.store.sqlite import sqliteEngine
 
 
 class StoreTestCase(TestCase):
@@ -22,11 +23,11 @@ class StoreTestCase(TestCase):
         folder.mkdir()
         self.path = folder / "restbridge.sqlite"
 
-    def started(self) -> SQLite:
+    def started(self) -> Database:
         """
         A store that runs until the end of the test.
         """
-        store = SQLite(path=self.path, reactor=reactor)
+        store = Database(engine=sqliteEngine(self.path), reactor=reactor)
         store.startService()
         self.addCleanup(lambda: store.stopService() if store.running else None)
         return store

@@ -6,24 +6,25 @@ from __future__ import annotations
 
 import sqlite3
 from functools import partial
-from sqlite3 import Connection
 from threading import current_thread, main_thread
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
-from restbridge.store import database
-from restbridge.store.database import SCHEMA, SQLite, StoreFailed
+from restbridge.store import sqlite
+from restbridge.store.database import Database, StoreFailed, Transaction
+from restbridge.store.schema import STEPS
+from restbridge.store.sqlite import sqliteEngine
 from tests.store.case import StoreTestCase
 
 
-def place(connection: Connection, user: str = "alice@localhost", room: str = "r@rooms.localhost") -> None:
-    connection.execute("INSERT INTO places (user, room) VALUES (?, ?)", (user, room))
+def place(transaction: Transaction, user: str = "alice@localhost", room: str = "r@rooms.localhost") -> None:
+    transaction.execute("INSERT INTO places VALUES (?, ?)", (user, room))
 
 
-def places(connection: Connection) -> list[tuple[str, str]]:
-    return connection.execute("SELECT user, room FROM places ORDER BY room").fetchall()
+def places(transaction: Transaction) -> list[tuple[str, str]]:
+    return transaction.execute("SELECT * FROM places ORDER BY room").fetchall()
 
 
 class DatabaseTests(StoreTestCase):
@@ -42,8 +43,8 @@ class DatabaseTests(StoreTestCase):
         """
         store = self.started()
 
-        def half(connection: Connection) -> None:
-            place(connection)
+        def half(transaction: Transaction) -> None:
+            place(transaction)
             raise KeyError("half")
 
         with self.assertRaises(KeyError):
@@ -57,7 +58,7 @@ class DatabaseTests(StoreTestCase):
         store = self.started()
         done: list[tuple[int, bool]] = []
 
-        def work(number: int, _: Connection) -> None:
+        def work(number: int, _: Transaction) -> None:
             done.append((number, current_thread() is main_thread()))
 
         running = [Deferred.fromCoroutine(store.run(partial(work, number))) for number in range(20)]
@@ -84,7 +85,7 @@ class DatabaseTests(StoreTestCase):
         with self.assertRaises(StoreFailed):
             await store.run(places)
         with sqlite3.connect(self.path) as connection:
-            self.assertEqual(1, len(places(connection)))
+            self.assertEqual(1, len(connection.execute("SELECT * FROM places").fetchall()))
         connection.close()
 
     async def test_unusable(self) -> None:
@@ -112,7 +113,7 @@ class DatabaseTests(StoreTestCase):
         store = self.started()
         await store.run(place)
         await store.stopService()
-        self.patch(database, "SCHEMA", (*SCHEMA, later))
+        self.patch(sqlite, "STEPS", (*STEPS, later))
         store = self.started()
         self.assertEqual([], await store.run(lambda c: c.execute("SELECT * FROM later").fetchall()))
         self.assertEqual(1, len(await store.run(places)))
@@ -122,7 +123,7 @@ class DatabaseTests(StoreTestCase):
         A database of a later version is left alone, and the reason is said.
         """
         with sqlite3.connect(self.path) as connection:
-            connection.execute(f"PRAGMA user_version = {len(SCHEMA) + 1}")
+            connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
         connection.close()
         with self.assertRaises(StoreFailed) as caught:
             await self.started().run(places)
@@ -132,6 +133,6 @@ class DatabaseTests(StoreTestCase):
         """
         A store that was not started has touched no file.
         """
-        store = SQLite(path=self.path, reactor=reactor)
+        store = Database(engine=sqliteEngine(self.path), reactor=reactor)
         self.failureResultOf(Deferred.fromCoroutine(store.run(places)), StoreFailed)
         self.assertFalse(self.path.exists())
