@@ -22,7 +22,7 @@ from twisted.words.protocols.jabber.component import Router, XMPPComponentServer
 from twisted.words.xish.domish import Element
 from twisted.words.xish.xmlstream import STREAM_CONNECTED_EVENT
 
-from restbridge.config import HTTP, Account, Configuration, Glob, Secret
+from restbridge.config import HTTP, Account, Configuration, Glob, Secret, Store
 from restbridge.config import Component as ComponentSettings
 from restbridge.parts import Parts
 from restbridge.stanzas.errors import StanzaError, errorReply
@@ -139,6 +139,8 @@ def _configuration(secret: str, connect: str) -> Configuration:
         component=ComponentSettings(domain=DOMAIN, secret=Secret(secret), connect=connect),
         http=HTTP(),
         accounts={"demo": account},
+        # The demo leaves nothing behind.
+        store=Store(url=Secret("sqlite::memory:")),
     )
 
 

@@ -4,6 +4,8 @@ What a bridge is made of, once it is assembled.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.application.service import Service
 
@@ -16,8 +18,10 @@ class Parts:
     A bridge that is neither started nor listening.
 
     @ivar site: what listens.
-    @ivar services: what is started and stopped with it.
+    @ivar services: what is started with it, in this order, and stopped in the reverse one.
+    @ivar whyDown: the reason why nothing can be sent to the XMPP server now, if so.
     """
 
     site: BridgeSite
     services: tuple[Service, ...]
+    whyDown: Callable[[], str | None]

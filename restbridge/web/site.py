@@ -16,15 +16,16 @@ from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from restbridge.config import HTTP
-from restbridge.web.answer import Answer, Refusal, notFound, refusalAnswer, write
+from restbridge.web.answer import Answer, Refusal, notFound, refusalAnswer, unavailable, write
 from restbridge.web.cors import allowOrigin, preflight
 from restbridge.web.forwarded import clientAddress
+from restbridge.web.serving import Connection, Connections
 
 DISCARDED = 8 * 1024 * 1024
 """Bytes past the limit that are read over, so that a client in the middle of its upload gets its 413."""
@@ -40,11 +41,11 @@ class BridgeRequest(Request):
     C{args}, and bounds neither (twisted#4898).
     """
 
-    channel: HTTPChannel
+    channel: Connection
     content: BytesIO
     query: bytes
 
-    def __init__(self, channel: HTTPChannel, queued: object = False) -> None:
+    def __init__(self, channel: Connection, queued: object = False) -> None:
         super().__init__(channel, queued)
         self.site: BridgeSite = channel.site  # type: ignore[attr-defined]
         self.size = 0
@@ -84,7 +85,9 @@ class BridgeRequest(Request):
 
     def _refused(self) -> Answer | None:
         limit = self.site.settings.maxBody
-        if self.size > limit:
+        if self.channel.ending:
+            refusal = unavailable("restbridge is stopping")
+        elif self.size > limit:
             sizes = {"size": self.size, "limit": limit}
             refusal = Refusal(413, "modify", "resource-constraint", "Payload too large", sizes)
         elif not _isText(unquote_to_bytes(self.path)):
@@ -92,6 +95,12 @@ class BridgeRequest(Request):
         else:
             return None
         return self.site.refuse(self, refusal)
+
+    def whenEnding(self, call: Callable[[], object]) -> None:
+        """
+        Call C{call} when the bridge stops: an answer that has no end of its own comes to one then.
+        """
+        self.channel.whenEnding(call)
 
     @property
     def accept(self) -> str:
@@ -134,8 +143,11 @@ def _shown(data: bytes) -> str:
 class BridgeSite(Site):
     """
     Dispatches by the first segment of the path and leaves the whole path to what is mounted there.
+
+    @ivar connections: those that are open.
     """
 
+    protocol = Connection  # type: ignore[assignment]  # Twisted's chooses between this and HTTP/2
     log_ = Logger()
     displayTracebacks = False
     noisy = False
@@ -156,6 +168,18 @@ class BridgeSite(Site):
         self.settings = settings
         self._mounts = mounts
         self._refusals = refusals
+        self.connections = Connections()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """
+        HTTP/1.1, also where Twisted could do HTTP/2: only L{Connection} knows how to end.
+        """
+        return [b"http/1.1"]
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]  # likewise
+        connection: Connection = super().buildProtocol(addr)
+        connection.connections = self.connections
+        return connection
 
     def getResourceFor(self, request: BridgeRequest) -> IResource:
         return self._mounts.get(_mount(request), self._nothing)

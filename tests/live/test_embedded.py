@@ -110,6 +110,11 @@ class Embedded(unittest.TestCase):
         """
         demo = self.demo()
         self.assertEqual(200, self._paste(demo.commands()[0]))
+        given = {"Authorization": DEMO, "Content-Type": "text/plain", "Idempotency-Key": "k1"}
+        for _ in range(2):
+            answer = ask(demo.port, "POST", "/rest/message/chat/echo@echo.localhost", b"x", given)
+            self.assertEqual(202, answer.status)
+        self.assertEqual("true", answer.headers["idempotent-replayed"])
         demo.process.stop()
         self.assertEqual(([], []), (list(demo.folder.iterdir()), list(demo.temporary.iterdir())))
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import ip_network
 
+from twisted.application.internet import TCPServer
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from restbridge.config import HTTP
 from restbridge.web import site as siteModule
+from restbridge.web.serving import FLUSH, HangUp, Serving
 from restbridge.web.site import BridgeRequest, BridgeSite, Health
 from tests.web.client import Client, LoggingTestCase
 
@@ -30,8 +34,10 @@ class Mirror(Resource):
         super().__init__()
         self.waits = False
         self.waiting: list[Callable[[], None]] = []
+        self.requests: list[BridgeRequest] = []
 
     def render(self, request: BridgeRequest) -> bytes | int:
+        self.requests.append(request)
         body = request.content.read()
         if not self.waits:
             return body
@@ -239,3 +245,153 @@ class SiteTests(LoggingTestCase):
         """
         self.client.send(b"GET /nope HTTP/1.1\r\nAccept: application/json\r\nAccept: */*\r\n\r\n")
         self.assertEqual(self.client.read("GET")[0].type, "application/json")
+
+
+class StopTests(LoggingTestCase):
+    """
+    What clients see of a bridge that stops.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.mirror = Mirror()
+        self.mirror.waits = True
+        self.site = BridgeSite(settings=HTTP(), mounts={b"mirror": self.mirror})
+        self.client = Client(self.site)
+
+    def test_underWay(self) -> None:
+        """
+        A request that is under way gets its answer, which says that it is the last one.
+        """
+        self.client.begin("POST", "/mirror", body=b"abc")
+        ended = self.site.connections.end()
+        self.assertFalse(self.client.closed)
+        self.mirror.waiting.pop()()
+        (reply,) = self.client.read("POST")
+        self.assertEqual((reply.status, reply.body, reply.headers["Connection"]), (200, b"abc", "close"))
+        self.assertTrue(self.client.closed)
+        self.assertNoResult(ended)
+        self.client.leave()
+        self.successResultOf(ended)
+
+    def test_idle(self) -> None:
+        """
+        Connections on which nothing is under way any more are closed at once, and not waited for.
+        """
+        self.mirror.waits = False
+        self.client.request("POST", "/mirror", body=b"x")
+        self.successResultOf(self.site.connections.end())
+        self.assertTrue(self.client.closed)
+
+    def test_new(self) -> None:
+        """
+        A request that was not there whole at the stop is refused, so that it can be sent to another bridge.
+        """
+        self.client.send(b"POST /mirror HTTP/1.1\r\nAccept: application/json\r\nContent-Length: 3\r\n\r\na")
+        ended = self.site.connections.end()
+        self.assertFalse(self.client.closed)
+        self.client.send(b"bc")
+        (reply,) = self.client.read("POST")
+        self.assertEqual((reply.status, reply.json["error"]["text"]), (503, "restbridge is stopping"))
+        self.assertEqual((reply.headers["Connection"], reply.headers["Retry-After"]), ("close", "1"))
+        self.assertTrue(self.client.closed)
+        self.assertEqual(self.mirror.waiting, [])
+        self.client.leave()
+        self.successResultOf(ended)
+
+    def test_acceptedLate(self) -> None:
+        """
+        So is one on a connection that came in just before, or while the port was being closed; nobody waits
+        for it to come.
+        """
+        self.successResultOf(self.site.connections.end())
+        for client in (self.client, Client(self.site)):
+            self.assertFalse(client.closed)
+            reply = client.request("GET", "/mirror")
+            self.assertEqual((reply.status, reply.headers["Connection"]), (503, "close"))
+            self.assertTrue(client.closed)
+
+    def test_pipelined(self) -> None:
+        """
+        What was sent behind a request that is under way is not begun.
+        """
+        self.client.send(b"POST /mirror HTTP/1.1\r\nContent-Length: 1\r\n\r\nx" * 2)
+        self.site.connections.end()
+        self.mirror.waiting.pop()()
+        (reply,) = self.client.read("POST")
+        self.assertEqual(reply.headers["Connection"], "close")
+        self.assertEqual(self.mirror.waiting, [])
+
+    def test_endless(self) -> None:
+        """
+        An answer that has no end of its own is told to come to one, if need be as soon as it begins.
+        """
+        told: list[str] = []
+        requests: list[BridgeRequest] = []
+
+        class Endless(Resource):
+            isLeaf = True
+
+            def render(self, request: BridgeRequest) -> int:
+                requests.append(request)
+                request.whenEnding(lambda: told.append("first"))
+                return NOT_DONE_YET
+
+        self.site = BridgeSite(settings=HTTP(), mounts={b"endless": Endless()})
+        Client(self.site).begin("GET", "/endless")
+        self.assertEqual(told, [])
+        self.site.connections.end()
+        requests[0].whenEnding(lambda: told.append("second"))
+        self.assertEqual(told, ["first", "second"])
+
+    def test_endlessBefore(self) -> None:
+        """
+        An answer that has come to its end is told nothing, though its connection goes on.
+        """
+        told: list[str] = []
+        self.client.begin("POST", "/mirror", body=b"x")
+        (request,) = self.mirror.requests
+        request.whenEnding(lambda: told.append("told"))
+        self.mirror.waiting.pop()()
+        self.site.connections.end()
+        self.assertEqual(told, [])
+
+    def test_hangUp(self) -> None:
+        """
+        What is open when all else has stopped has a moment to go out, and is cut off.
+        """
+        clock = Clock()
+        self.client.begin("POST", "/mirror", body=b"x")
+        self.site.connections.end()
+        stopped = HangUp(connections=self.site.connections, clock=clock).stopService()
+        clock.advance(FLUSH / 2)
+        self.assertEqual((self.client.transport.disconnected, stopped.called), (False, False))
+        clock.advance(FLUSH / 2)
+        self.successResultOf(stopped)
+        self.assertTrue(self.client.transport.disconnected)
+
+    def test_hangUpEarly(self) -> None:
+        """
+        Where nothing is open it takes no time.
+        """
+        self.client.leave()
+        clock = Clock()
+        self.successResultOf(HangUp(connections=self.site.connections, clock=clock).stopService())
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_ports(self) -> None:
+        """
+        The ports close first; the stop lasts until the requests that came in by them are answered.
+        """
+        reactor = MemoryReactorClock()
+        serving = Serving(self.site.connections)
+        port = TCPServer(8080, self.site, reactor=reactor)
+        port.setServiceParent(serving)
+        serving.startService()
+        self.client.begin("POST", "/mirror", body=b"x")
+        stopped = serving.stopService()
+        self.assertFalse(port.running)
+        self.assertNoResult(stopped)
+        self.mirror.waiting.pop()()
+        self.client.leave()
+        self.successResultOf(stopped)

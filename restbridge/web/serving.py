@@ -1,0 +1,187 @@
+"""
+The connections of HTTP's clients, from the first to the last.
+
+::
+
+    end -> a connection whose request is under way -> answer, "Connection: close" -> closed
+        -> an idle one                             -> closed
+        -> one without a request so far            -> 503 to its first, or cut off
+        -> an answer that would never end          -> told to
+
+What is open still when all else has stopped is cut off by L{HangUp}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
+
+FLUSH = 0.5
+"""Seconds for the last answers to go out."""
+
+
+class Connection(HTTPChannel):
+    """
+    One client's.
+
+    @ivar connections: all of them, where it is listed while it is open.
+    @ivar ending: whether it is closed behind the next answer.
+    """
+
+    connections: Connections
+    transport: Any
+    requests: list[Any]
+    persistent: bool
+    ending = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._served = False
+        self._whenEnding: list[Callable[[], object]] = []
+
+    @property
+    def busy(self) -> bool:
+        """
+        Whether a request is being read or answered.
+        """
+        return bool(self.requests)
+
+    def whenEnding(self, call: Callable[[], object]) -> None:
+        """
+        Call C{call} when the answer that is under way should come to its end.
+        """
+        if self.ending:
+            call()
+        else:
+            self._whenEnding.append(call)
+
+    def end(self) -> None:
+        """
+        Close it: behind the answer, if a request is under way, else now; but who has connected a moment ago
+        is about to ask, and will be told.
+        """
+        self.ending = True
+        calls, self._whenEnding = self._whenEnding, []
+        if self.busy:
+            self.persistent = False
+        elif self._served:
+            self.loseConnection()
+        for call in calls:
+            call()
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        # One that came in while the port was being closed is told so, with its first request.
+        self.ending = self.connections.ending
+        self.connections.opened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.connections.closed(self)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        return bool(super().checkPersistence(request, version)) and not self.ending
+
+    def requestDone(self, request: Any) -> None:
+        self._served = True
+        self._whenEnding.clear()
+        super().requestDone(request)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        if self.ending:
+            headers.setRawHeaders(b"Connection", [b"close"])
+        super().writeHeaders(version, code, reason, headers)
+
+
+class Connections:
+    """
+    All that are open.
+
+    @ivar ending: whether no more requests are taken.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        self._open: set[Connection] = set()
+        self._awaited: list[tuple[set[Connection], Deferred[None]]] = []
+
+    def opened(self, connection: Connection) -> None:
+        self._open.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        for awaited, gone in list(self._awaited):
+            awaited.discard(connection)
+            if not awaited:
+                self._awaited.remove((awaited, gone))
+                gone.callback(None)
+
+    def end(self) -> Deferred[None]:
+        """
+        Take no more requests; fires when those under way are answered, and their connections closed.
+        """
+        self.ending = True
+        busy = {connection for connection in self._open if connection.busy}
+        for connection in list(self._open):
+            connection.end()
+        return self._whenGone(busy & self._open)
+
+    def whenGone(self) -> Deferred[None]:
+        """
+        Fires when none is open.
+        """
+        return self._whenGone(set(self._open))
+
+    def abort(self) -> None:
+        """
+        Break what is open still.
+        """
+        for connection in list(self._open):
+            connection.transport.abortConnection()
+
+    def _whenGone(self, awaited: set[Connection]) -> Deferred[None]:
+        if not awaited:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._awaited.append((awaited, gone))
+        return gone
+
+
+class Serving(MultiService):
+    """
+    The ports that are listened on, and the requests that come in by them.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Close the ports, and answer what is under way.
+        """
+        return gatherResults([super().stopService(), self._connections.end()], consumeErrors=True)
+
+
+class HangUp(Service):
+    """
+    Stops when all has that requests may wait for: what they are told then goes out, and the rest is cut off.
+    """
+
+    def __init__(self, *, connections: Connections, clock: IReactorTime) -> None:
+        self._connections = connections
+        self._clock = clock
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self._connections.whenGone().addTimeout(
+            FLUSH, self._clock, lambda _, __: self._connections.abort()
+        )
