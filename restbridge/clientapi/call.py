@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
+from uuid import UUID, uuid4
 
 import attrs
 import msgspec
@@ -48,6 +49,7 @@ class Call:
     @ivar path: the variable segments of the path, by name.
     @ivar query: as it stands in the URL.
     @ivar timeout: seconds for an answer of the server.
+    @ivar id: of the message that it sends.
     """
 
     link: UserLink
@@ -55,6 +57,7 @@ class Call:
     query: bytes = b""
     body: bytes = b""
     timeout: float = 30.0
+    id: UUID = attrs.field(factory=uuid4)
 
     def document(self) -> dict[str, Any]:
         """

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from restbridge.openapi.parts import (
+    REPLAYED,
     RETRY,
     TOO_LARGE,
     Part,
@@ -59,6 +60,15 @@ RESPONSES: dict[str, Part] = {
         inJSON(_IN_WORDS, Example="the server closed the connection"),
         Retry_After=RETRY,
     ),
+    "APIUnderWay": response(
+        "A request with the same Idempotency-Key is under way.",
+        inJSON(_IN_WORDS, Example="the first request with this Idempotency-Key is still under way"),
+        Retry_After=RETRY,
+    ),
+    "APIOtherKey": said(
+        "The Idempotency-Key was used for another request.",
+        "this Idempotency-Key was used for another request",
+    ),
     "APIUnanswered": said("The user's server did not answer in time.", "no answer within 30 seconds"),
 }
 
@@ -104,6 +114,18 @@ def answersTo(own: Mapping[int, Part], *bad: str) -> dict[int, Part]:
     """
     unknown = ref("responses", "APIUnknownType")
     return responses({**own, 415: unknown}, ("Invalid request body", *bad))
+
+
+def once(found: Mapping[int, Part]) -> dict[int, Part]:
+    """
+    The answers of an operation that takes an Idempotency-Key.
+    """
+    replayed = response("", Idempotent_Replayed=REPLAYED)["headers"]
+    shown = {
+        status: {**each, "headers": {**each.get("headers", {}), **replayed}} if status < 300 else each
+        for status, each in found.items()
+    }
+    return {**shown, 409: ref("responses", "APIUnderWay"), 422: ref("responses", "APIOtherKey")}
 
 
 def ok(shown: Part, **examples: Any) -> dict[int, Part]:

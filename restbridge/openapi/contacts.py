@@ -4,8 +4,8 @@ C{/api/contacts}.
 
 from __future__ import annotations
 
-from restbridge.openapi.client import NOTHING, answersTo, ok, responses, said, shown
-from restbridge.openapi.parts import Part, body, inJSON, operation, parameter, schema, shape
+from restbridge.openapi.client import NOTHING, answersTo, ok, once, responses, said, shown
+from restbridge.openapi.parts import KEY, Part, body, inJSON, operation, parameter, schema, shape
 
 TAG = "Contacts"
 
@@ -41,14 +41,12 @@ _REFUSED = {
 }
 
 
-def _contact(name: str, summary: str, *bad: str, absent: str, example: object, schemaName: str) -> Part:
-    return operation(
-        TAG,
-        name,
-        summary,
-        answersTo({**NOTHING, 404: said("There is nobody there.", absent), **_REFUSED}, *bad, _INVALID),
-        requestBody=body(inJSON(schema(schemaName), Example=example)),
-    )
+def _answers(absent: str, *bad: str) -> dict[int, Part]:
+    return answersTo({**NOTHING, 404: said("There is nobody there.", absent), **_REFUSED}, *bad, _INVALID)
+
+
+def _body(schemaName: str, example: object) -> Part:
+    return body(inJSON(schema(schemaName), Example=example))
 
 
 def _all() -> Part:
@@ -58,13 +56,13 @@ def _all() -> Part:
     )
     return {
         "get": operation(TAG, "getContacts", "All contacts", shown({**listed, **_REFUSED})),
-        "post": _contact(
+        "post": operation(
+            TAG,
             "addContact",
             "Add a contact",
-            "Missing JID",
-            absent=f"The user {_RABBIT} does not exist",
-            example={"jid": _RABBIT},
-            schemaName="AddContact",
+            once(_answers(f"The user {_RABBIT} does not exist", "Missing JID")),
+            parameters=[KEY],
+            requestBody=_body("AddContact", {"jid": _RABBIT}),
         ),
         "delete": operation(
             TAG,
@@ -80,14 +78,12 @@ def _all() -> Part:
 
 
 def _one() -> Part:
-    managed = _contact(
+    managed = operation(
+        TAG,
         "manageContact",
         "Ask a contact to show its presence, or consent to show the own",
-        "Missing action",
-        "Invalid action",
-        absent="Given contact does not exist",
-        example={"action": "invite"},
-        schemaName="ManageContact",
+        _answers("Given contact does not exist", "Missing action", "Invalid action"),
+        requestBody=_body("ManageContact", {"action": "invite"}),
     )
     absent = said("It is no contact.", f"Cannot remove {_RABBIT} contact that does not exist")
     removed = operation(

@@ -15,9 +15,10 @@ from restbridge.openapi.client import (
     answersTo,
     limit,
     ok,
+    once,
     shown,
 )
-from restbridge.openapi.parts import TEXT, Part, body, inJSON, operation, parameter, schema, shape
+from restbridge.openapi.parts import KEY, TEXT, Part, body, inJSON, operation, parameter, schema, shape
 
 TAG = "One-to-one messages"
 
@@ -81,7 +82,8 @@ def paths() -> dict[str, Part]:
                 TAG,
                 "sendMessage",
                 "Send a message",
-                sent,
+                once(sent),
+                parameters=[KEY],
                 requestBody=body(inJSON(schema("SendMessage"), A_message=message)),
             ),
         },

@@ -141,6 +141,16 @@ def refused(status: int, description: str, condition: str, kind: str, text: str,
 
 RETRY = "Seconds after which to try again."
 
+KEY = parameter(
+    "header",
+    "Idempotency-Key",
+    "What this names is done once: the same request with the same key gets, for a day, the answer that the"
+    " first one got. Another request needs another key.",
+    {"type": "string", "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"']},
+)
+
+REPLAYED = "`true`, where the answer is that of an earlier request with the same Idempotency-Key."
+
 TOO_LARGE = refused(
     413,
     "The body, or the stanza that it makes, is too large.",

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from restbridge.openapi.parts import (
+    KEY,
+    REPLAYED,
     RETRY,
     TEXT,
     TOO_LARGE,
@@ -40,7 +42,9 @@ _XML_MESSAGE = "<message type='chat' to='juliet@example.com'><body>Hello, World!
 _XML_RESULT = "<iq type='result' from='example.com' to='bot@rest.example.com' id='q1'/>"
 
 RESPONSES: dict[str, Part] = {
-    "Taken": response("The server took it, and said nothing.", Restbridge_Ignored=_IGNORED),
+    "Taken": response(
+        "The server took it, and said nothing.", Restbridge_Ignored=_IGNORED, Idempotent_Replayed=REPLAYED
+    ),
     "Answered": response(
         "What answers it: a result, an error, or the stanzas of an archive.",
         {
@@ -50,6 +54,7 @@ RESPONSES: dict[str, Part] = {
             CBOR: {"schema": _ANSWER},
         },
         Restbridge_Ignored=_IGNORED,
+        Idempotent_Replayed=REPLAYED,
     ),
     "Unreadable": refused(
         400,
@@ -82,16 +87,19 @@ RESPONSES: dict[str, Part] = {
     ),
     "Awaited": refused(
         409,
-        "An IQ with the same addresses and id awaits its answer still.",
+        "An IQ with the same addresses and id awaits its answer still, or a request with the same"
+        " Idempotency-Key is under way.",
         "conflict",
         "cancel",
         "an IQ with the id q1 awaits its answer still",
+        Retry_After=RETRY,
     ),
     "TooLarge": TOO_LARGE,
     "UnknownType": refused(415, "An unknown media type.", "bad-format", "cancel", "Unsupported media type"),
     "Unsendable": refused(
         422,
-        "Readable, but no stanza that can be sent; the text names the key.",
+        "Readable, but no stanza that can be sent; the text names the key. Or the Idempotency-Key was used"
+        " for another request.",
         "bad-request",
         "modify",
         "dataform.fields[0].options: must be a list",
@@ -219,7 +227,7 @@ def paths() -> dict[str, Part]:
                 description="A message or presence is answered with 202 once the server has taken it, or with"
                 " the error that the server sent back at once; an IQ with what answers it."
                 " As text/plain it is the text of a chat message.",
-                parameters=[_TIMEOUT],
+                parameters=[_TIMEOUT, KEY],
                 requestBody=_stanza(text),
             )
         },
@@ -231,7 +239,7 @@ def paths() -> dict[str, Part]:
                 _responses(),
                 description="What the path says outweighs the body; XML ignores it. The text is the body of a"
                 " message, the show of a presence.",
-                parameters=[kind, what, {**_TO, "example": "juliet@example.com"}, _TIMEOUT],
+                parameters=[kind, what, {**_TO, "example": "juliet@example.com"}, _TIMEOUT, KEY],
                 requestBody=_stanza(text),
             )
         },

@@ -17,11 +17,23 @@ from restbridge.openapi.client import (
     answersTo,
     limit,
     ok,
+    once,
     responses,
     said,
     shown,
 )
-from restbridge.openapi.parts import TEXT, Part, body, inJSON, operation, parameter, response, schema, shape
+from restbridge.openapi.parts import (
+    KEY,
+    TEXT,
+    Part,
+    body,
+    inJSON,
+    operation,
+    parameter,
+    response,
+    schema,
+    shape,
+)
 
 TAG = "Rooms"
 
@@ -132,9 +144,13 @@ def _all() -> Part:
             TAG,
             "createRoom",
             "Make a room",
-            answersTo(
-                {**_made(), 403: said("Nobody may make rooms there.", NO_ROOMS), 404: noService}, *_BAD_ROOM
+            once(
+                answersTo(
+                    {**_made(), 403: said("Nobody may make rooms there.", NO_ROOMS), 404: noService},
+                    *_BAD_ROOM,
+                )
             ),
+            parameters=[KEY],
             requestBody=_json("CreateRoom", _ROOM),
         ),
     }
@@ -182,7 +198,12 @@ def _users() -> Part:
     )
     return {
         "post": operation(
-            TAG, "addUser", "Add a user", added, requestBody=_json("AddUser", {"user": _RABBIT})
+            TAG,
+            "addUser",
+            "Add a user",
+            once(added),
+            parameters=[KEY],
+            requestBody=_json("AddUser", {"user": _RABBIT}),
         )
     }
 
@@ -219,7 +240,8 @@ def _messages() -> Part:
             TAG,
             "sendRoomMessage",
             "Send a message",
-            sent,
+            once(sent),
+            parameters=[KEY],
             requestBody=_json("SendRoomMessage", {"body": "Hi all!", "markable": True}),
         ),
     }

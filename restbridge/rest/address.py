@@ -10,21 +10,23 @@ from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML
 from restbridge.web.answer import Refusal
-from restbridge.web.guard import Principal
+from restbridge.web.grants import QUERY, SEND
+from restbridge.web.guard import Principal, permit
 
 _KINDS = ("message", "presence", "iq")
 _KEPT = ("type", (NS_XML, "lang"))
 
 
-def address(stanza: Element, principal: Principal) -> Element:
+def address(stanza: Element, principal: Principal, made: str | None = None) -> Element:
     """
     Normalise the addresses of a stanza, give it an id, and drop any attribute that no stanza has.
 
     C{to} may stay absent: the stanza is then for the account that it comes from.
 
+    @param made: the id of a stanza that has none; a new one by default.
     @return: the stanza, changed.
     @raise Refusal: it is no stanza (422), an address is none (422), or C{principal} may not send from
-        C{from} (403).
+        C{from}, or nothing of this kind (403).
     """
     if stanza.uri not in (NS_CLIENT, ""):
         raise _unprocessable("invalid-namespace", "'xmlns' attribute must be empty")
@@ -32,12 +34,13 @@ def address(stanza: Element, principal: Principal) -> Element:
         raise _unprocessable(
             "unsupported-stanza-type", "Invalid stanza, must be 'message', 'presence' or 'iq'."
         )
+    permit(principal, QUERY if stanza.name == "iq" else SEND)
     given = stanza.attributes
     to = _parse(given.get("to"), "improper-addressing", "Invalid destination JID")
     sender = _parse(given.get("from"), "invalid-from", "Invalid source JID") or principal.address
     if not principal.maySendAs(sender):
         raise Refusal(403, "auth", "not-authorized", _forbidden(principal, sender))
-    stanza.attributes = {"from": sender.full, "id": given.get("id") or newId()}
+    stanza.attributes = {"from": sender.full, "id": given.get("id") or made or newId()}
     if to is not None:
         stanza["to"] = to.full
     stanza.attributes.update((name, given[name]) for name in _KEPT if given.get(name))

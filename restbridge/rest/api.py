@@ -4,6 +4,7 @@ C{/rest}: the routes, and what becomes of a request.
 
 from __future__ import annotations
 
+from functools import partial
 from string import punctuation
 from urllib.parse import parse_qsl, quote
 
@@ -13,12 +14,13 @@ from twisted.python.failure import Failure
 
 from restbridge.config import Rest
 from restbridge.rest.address import address
-from restbridge.rest.deliver import Reply, deliver
+from restbridge.rest.deliver import Reply, deliver, never
 from restbridge.stanzas.mapping import Mapped, MappingRefused
 from restbridge.stanzas.media import QUERIES, UnknownMediaType, Unreadable, answerType, ask, decode, encode
 from restbridge.stanzas.xml import XMLRefused
 from restbridge.web.answer import Answer, Headers, Refusal, notFound, refusalAnswer, refusalFor, write
 from restbridge.web.guard import Guard, Principal, guardedRoute
+from restbridge.web.idempotency import Keyed, Once
 from restbridge.web.site import BridgeRequest
 
 _PLAIN = punctuation.replace(",", "").replace("%", "")
@@ -64,9 +66,10 @@ class RestAPI:
     app = Klein()
     app.url_map.merge_slashes = False
 
-    def __init__(self, *, guard: Guard, settings: Rest) -> None:
+    def __init__(self, *, guard: Guard, settings: Rest, once: Once) -> None:
         self.guard = guard
         self._settings = settings
+        self._once = once
 
     @guardedRoute(app, "/rest", methods=["POST"])
     @guardedRoute(app, "/rest/<path:parameters>", methods=["POST"])
@@ -77,7 +80,11 @@ class RestAPI:
         Send a stanza: C{POST /rest}, C{POST /rest/{kind}/{type}/{to}}.
         """
         call = Call.of(request)
-        return await self.answer(_decoded(call, parameters), call, principal)
+
+        async def sent(keyed: Keyed | None) -> Answer:
+            return await self.answer(_decoded(call, parameters), call, principal, keyed)
+
+        return await self._once.answer(request, principal.address.bare, sent, partial(_refused, request))
 
     @guardedRoute(app, "/rest/<name>/", methods=["GET"])
     @guardedRoute(app, "/rest/<name>/<path:to>", methods=["GET"])
@@ -97,12 +104,15 @@ class RestAPI:
         mapped = _decoded(call, None, asModRest=True)
         return _encoded(address(mapped.stanza, principal), call, mapped, asModRest=True)
 
-    async def answer(self, mapped: Mapped, call: Call, principal: Principal) -> Answer:
+    async def answer(
+        self, mapped: Mapped, call: Call, principal: Principal, keyed: Keyed | None = None
+    ) -> Answer:
         """
         The whole way from a stanza to its answer.
         """
-        stanza = address(mapped.stanza, principal)
-        reply = await deliver(stanza, principal.link, self._settings, call.timeout)
+        stanza = address(mapped.stanza, principal, None if keyed is None else str(keyed.id))
+        again = never if keyed is None else lambda: principal.restored(keyed.remaining())
+        reply = await deliver(stanza, principal.link, self._settings, call.timeout, again)
         if reply is None:
             return Answer(202, headers=_ignored(mapped))
         return _encoded(reply, call, mapped)
@@ -112,7 +122,11 @@ class RestAPI:
         """
         Say why it isn't answered, in the form that the caller reads.
         """
-        return write(request, refusalAnswer(refusalFor(request, failure), request.accept))
+        return write(request, _refused(request, failure))
+
+
+def _refused(request: BridgeRequest, failure: Failure) -> Answer:
+    return refusalAnswer(refusalFor(request, failure), request.accept)
 
 
 def _decoded(call: Call, parameters: str | None, *, asModRest: bool = False) -> Mapped:

@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
 from restbridge.stanzas.media import ERRORS, HTML, JSON, XML, choose
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, illegalCharacter, serialize
+from restbridge.store.database import StoreFailed
 
 NS_STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 
@@ -117,6 +118,10 @@ def refusalFor(request: IRequest, failure: Failure) -> Refusal:
         return notFound(request.method.decode("latin-1"), request.path.decode("latin-1"))
     if isinstance(error, CancelledError):
         return Refusal(408, "wait", "remote-server-timeout", "the client has left")
+    if isinstance(error, StoreFailed):
+        # Where the file is, and what is wrong with it, is the operator's to know.
+        log.error("The store failed: {reason}", reason=str(error))
+        return unavailable("restbridge's store can't be used now; its log says why")
     refusal = _ofLink(error)
     if refusal is not None:
         return refusal

@@ -4,13 +4,16 @@ C{/rest} from bytes to bytes, over a link that the test plays.
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.words.xish.domish import Element
 
 from restbridge.config import HTTP, Rest
 from restbridge.rest.api import RestAPI
 from restbridge.stanzas.xml import parseDocument, serialize
+from restbridge.web.attempts import Attempts
 from restbridge.web.credentials import Credentials, tokenHash
 from restbridge.web.guard import Accounts, Guard
+from restbridge.web.idempotency import Once
 from restbridge.web.site import BridgeSite
 from restbridge.workers import Workers
 from tests.web.client import (
@@ -24,6 +27,7 @@ from tests.web.client import (
     account,
     basic,
 )
+from tests.web.keys import once
 
 BOT = f"bot@{DOMAIN}"
 XML = "application/xmpp+xml"
@@ -43,15 +47,30 @@ class RestTestCase(LoggingTestCase):
             account(tokens=(tokenHash("a token"),)),
             account("clerk", sendAs=(f"desk-*@{DOMAIN}",)),
         ]
-        self.link = FakeLink()
-        credentials = Credentials(accounts=accounts, workers=Workers(Threads()))
-        guard = Guard(
-            accounts=Accounts(domain=DOMAIN, credentials=credentials, link=self.link), users=FakeUsers()
+        self.link = self.makeLink()
+        self.users = FakeUsers()
+        credentials = Credentials(
+            accounts=accounts, workers=Workers(Threads()), attempts=Attempts(clock=Clock())
         )
-        api = RestAPI(guard=guard, settings=Rest(iqTimeout=120, iqMaxTimeout=300))
+        guard = Guard(
+            accounts=Accounts(domain=DOMAIN, credentials=credentials, link=self.link), users=self.users
+        )
+        api = RestAPI(guard=guard, settings=Rest(iqTimeout=120, iqMaxTimeout=300), once=self.once())
         self.api = api
         self.site = BridgeSite(settings=HTTP(), mounts={b"rest": api.app.resource()})
         self.client = Client(self.site)
+
+    def makeLink(self) -> FakeLink:
+        """
+        The component's.
+        """
+        return FakeLink()
+
+    def once(self) -> Once:
+        """
+        What knows of keys.
+        """
+        return once()
 
     def post(
         self,
