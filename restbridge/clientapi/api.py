@@ -5,10 +5,11 @@ C{/api}: the resources, and what becomes of a request.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from functools import partial
+from uuid import uuid4
 
 import msgspec
 from klein import Klein
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import PathConverter
@@ -20,9 +21,10 @@ from restbridge.clientapi.events import Events
 from restbridge.clientapi.rooms import Rooms
 from restbridge.stanzas.media import JSON
 from restbridge.stanzas.xml import XMLRefused
-from restbridge.store.database import StoreFailed
-from restbridge.web.answer import Answer, Refusal, refusalFor, unavailable, write
-from restbridge.web.guard import Guard, Presented, UserPrincipal, presentsCredentials
+from restbridge.web.answer import Answer, Refusal, refusalFor, write
+from restbridge.web.grants import QUERY, SEND
+from restbridge.web.guard import Guard, Presented, UserPrincipal, permit, presentsCredentials
+from restbridge.web.idempotency import Keyed, Once
 from restbridge.web.site import BridgeRequest
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="restbridge", charset="UTF-8"')
@@ -60,13 +62,13 @@ class ClientAPI:
     MongooseIM's resources, for XMPP users.
     """
 
-    log = Logger()
     app = Klein()
     app.url_map.merge_slashes = False
     app.url_map.converters["path"] = _Rest
 
-    def __init__(self, *, guard: Guard, events: Events, rooms: Rooms) -> None:
+    def __init__(self, *, guard: Guard, events: Events, rooms: Rooms, once: Once) -> None:
         self._guard = guard
+        self._once = once
         self._contacts = Contacts()
         self._rooms = rooms
         self._events = events
@@ -142,19 +144,26 @@ class ClientAPI:
         checkMediaTypes(request, method)
         # What takes slashes takes the trailing one, too.
         parts = {name: part.removesuffix("/") for name, part in path.items()}
-        call = Call(link=user.link, path=parts, query=request.query, body=request.content.read())
-        return await endpoints[method](call)
+        body = request.content.read()
+
+        async def served(keyed: Keyed | None) -> Answer:
+            used = uuid4() if keyed is None else keyed.id
+            call = Call(link=user.link, path=parts, query=request.query, body=body, id=used)
+            return await endpoints[method](call)
+
+        return await self._once.answer(request, user.address.bare, served, partial(_refused, request))
 
     async def _user(self, request: BridgeRequest, methods: Container[str]) -> UserPrincipal:
         """
         Who asks for a resource that has these methods.
 
-        @raise Refusal: 405 before 401.
+        @raise Refusal: 405 before 401; 403, the access token allows nothing of the kind.
         """
         checkMethod(request.method.decode("latin-1"), methods)
         user = await self._guard.user(Presented.by(request))
         if user is None:
             raise Refusal(401, headers=(CHALLENGE,))
+        permit(user, QUERY if request.method == b"GET" else SEND)
         self._contacts.attend(user.link)
         return user
 
@@ -170,13 +179,13 @@ class ClientAPI:
         """
         Say why it isn't answered: in one JSON string, where HTTP's status doesn't say it all.
         """
-        if failure.check(XMLRefused):
-            return write(request, said(Refusal(400, text=failure.getErrorMessage())))
-        if failure.check(StoreFailed):
-            # Where the file is, and what is wrong with it, is the operator's to know.
-            self.log.error("The store failed: {reason}", reason=failure.getErrorMessage())
-            return write(request, said(unavailable("restbridge's store can't be used now; its log says why")))
-        return write(request, said(refusalFor(request, failure)))
+        return write(request, _refused(request, failure))
+
+
+def _refused(request: BridgeRequest, failure: Failure) -> Answer:
+    if failure.check(XMLRefused):
+        return said(Refusal(400, text=failure.getErrorMessage()))
+    return said(refusalFor(request, failure))
 
 
 def _options(request: BridgeRequest, methods: Container[str]) -> Answer:

@@ -3,32 +3,35 @@ C{/api/sse}: what is written to a user, as it happens.
 
 ::
 
-    GET -> Reader -> Feed: available, carbons on -> in the rooms
-                                                 -> the archive, after Last-Event-ID -> Outlet
-                     message, carbon -> Feed     -> (the archive first)              -> Outlet
+    GET -> Feed: available, carbons on -> in the rooms -> Reader: what was missed -> Outlet
+    message, carbon, in a room -> Feed                 -> Reader: (that first)    -> Outlet
     last Reader gone -> Feed: unavailable, carbons off
+    connection broken -> all Readers gone -> (waits) -> GET, which has the login go on -> Reader: what waited
+                                                     -> nobody                         -> unavailable
 
 While somebody reads the shared login is available with priority 0 and gets carbons (XEP-0280), so that
-what is for the user comes here as well as to the user's other clients. An event's id names the last
-message before or at it in the user's archive (XEP-0313, by XEP-0359), from which the next stream goes on.
+what is for the user comes here as well as to the user's other clients. A stream brings no credential by which
+a login could go on whose connection broke; its client does, when it comes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.event import NS_CARBONS, Event, EventId, archived, received
-from restbridge.clientapi.replay import NoReplay, Replay
-from restbridge.clientapi.sse import MAX_BYTES, MAX_EVENTS, Outlet, written
+from restbridge.clientapi.event import NS_CARBONS, Event, EventId, received
+from restbridge.clientapi.missed import Missed
+from restbridge.clientapi.reader import Reader, Waiting
+from restbridge.clientapi.replay import NoReplay
+from restbridge.clientapi.sse import Outlet
 from restbridge.stanzas.errors import LinkDown, NoAnswer
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
@@ -38,113 +41,14 @@ from restbridge.web.site import BridgeRequest
 MAX_STREAMS = 100
 """Streams of one user at once."""
 
-SETTLE = 2.5
-"""
-Seconds after which an archive holds all that came before: MongooseIM writes it every two seconds, and what
-ejabberd sends while a login becomes available may be in the archive, and stored for later, a moment after
-that.
-"""
+RETURN = 10.0
+"""Seconds for a client to come back whose stream was ended because the connection broke."""
 
 PATIENCE = 3.0
 """Seconds for the login to be in its rooms before the answer begins; it may take longer all the same."""
 
-MAX_KEYS = 2 * MAX_EVENTS
-"""Events that a stream remembers, so as not to bring them twice."""
-
-Follow: TypeAlias = Callable[[UserLink], Coroutine[Any, Any, None]]
-
-
-class Reader:
-    """
-    One stream of a user: first what the archive has, then what happens, each event once.
-    """
-
-    def __init__(self, *, outlet: Outlet, since: EventId | None) -> None:
-        """
-        @param since: the last event that the client knows; L{None} for from now on.
-        """
-        self.outlet = outlet
-        self._since = since
-        self._archived = None if since is None else since.archived
-        self._number = 0 if since is None else since.number
-        self._keys: dict[str, None] = {}
-        self._held: list[Event] | None = None if since is None else []
-        self._heldBytes = 0
-        self._available = self._complete = 0
-
-    def join(self, available: float) -> None:
-        """
-        Begin.
-
-        @param available: since when the login is, in seconds since 1970.
-        """
-        self._available = int(available * 1_000_000)
-        self._complete = int((available + SETTLE) * 1_000_000)
-
-    def bring(self, event: Event) -> None:
-        """
-        Bring what happens now, after what was missed.
-        """
-        if self._held is None:
-            self._bringNow(event)
-            return
-        self._held.append(event)
-        self._heldBytes += len(event.data)
-        if len(self._held) > MAX_EVENTS or self._heldBytes > MAX_BYTES:
-            self._held = []
-            self.outlet.abort()
-
-    async def catchUp(self, link: UserLink) -> None:
-        """
-        Bring what the client has missed.
-
-        @raise NoReplay: see L{Replay.page}, as for the others.
-        """
-        if self._since is None:
-            return
-        settled, self._complete = self._complete, self._since.complete
-        await self.outlet.passed(settled / 1_000_000)
-        replay = Replay(link=link, known=self._since.archived, moment=self._since.moment // 1000)
-        own = link.address.bare
-        while not (replay.done or self.outlet.over):
-            for event in _once(archived(found, own) for found in await replay.page()):
-                await self.outlet.drained()
-                self._send(event)
-        if not replay.found:
-            self._complete = settled
-        held, self._held = self._held or [], None
-        for event in held:
-            self._bringNow(event)
-
-    def _bringNow(self, event: Event) -> None:
-        """
-        Bring an event, unless the client has it: what waited for the user, and was not replayed, was brought
-        before that.
-        """
-        waited = event.delayed and event.archived is not None
-        if not (waited and self._complete <= event.moment < self._available):
-            self._send(event)
-
-    def _send(self, event: Event) -> None:
-        if event.key is not None:
-            if event.key in self._keys:
-                return
-            self._remember(event.key)
-        self.outlet.send(written(event.name, str(self._next(event)), event.data))
-
-    def _next(self, event: Event) -> EventId:
-        if event.archived is not None:
-            self._archived, self._number = event.archived, 0
-        else:
-            self._number += 1
-        return EventId(
-            moment=event.moment, number=self._number, complete=self._complete, archived=self._archived
-        )
-
-    def _remember(self, key: str) -> None:
-        self._keys[key] = None
-        if len(self._keys) > MAX_KEYS:
-            del self._keys[next(iter(self._keys))]
+T = TypeVar("T")
+Follow: TypeAlias = Callable[[UserLink], Coroutine[Any, Any, Missed | None]]
 
 
 class Feed:
@@ -157,18 +61,21 @@ class Feed:
         self._clock = clock
         self._readers: list[Reader] = []
         self._available = 0.0
+        self._waiting: Waiting | None = None
+        self._check: IDelayedCall | None = None
         link.offerTo([self])
+        link.whenBroken(self._broken)
 
     @property
-    def hasReaders(self) -> bool:
+    def isOpen(self) -> bool:
         """
-        Whether there is a stream.
+        Whether there is a stream, or one that was is waited for.
         """
-        return bool(self._readers)
+        return bool(self._readers) or self._waiting is not None
 
     def join(self, reader: Reader) -> None:
         """
-        Bring events to one more reader; the first makes the login available.
+        Bring events to one more reader; the first makes the login available, or has what waits for one.
 
         @raise LinkDown: see L{restbridge.boundaries.Link.send}.
         @raise Refusal: 429, there are too many.
@@ -176,20 +83,26 @@ class Feed:
         if len(self._readers) >= MAX_STREAMS:
             text = f"There are {MAX_STREAMS} event streams of this user; that is as many as may be"
             raise Refusal(429, text=text, headers=(("Retry-After", "30"),))
-        if not self._readers:
+        if (reason := self.link.whyDown()) is not None:
+            raise LinkDown(reason)
+        if not self.isOpen:
             self._appear()
             self.link.hold()
             self._available = self._clock.seconds()
-        reader.join(self._available)
+        reader.join(self._available, self._clock.seconds())
         self._readers.append(reader)
+        for event in self._waitNoMore():
+            reader.bring(event)
 
     def leave(self, reader: Reader) -> None:
         """
         Forget a reader; the last takes the login's presence along.
         """
         self._readers.remove(reader)
-        if self._readers:
-            return
+        if not self.isOpen:
+            self._disappear()
+
+    def _disappear(self) -> None:
         self.link.release()
         if self.link.whyDown() is None:
             self.link.send(_presence("unavailable"))
@@ -218,13 +131,50 @@ class Feed:
         """
         for reader in list(self._readers):
             reader.bring(event)
+        if self._waiting is not None:
+            # What there is no room for is in the archives.
+            self._waiting.add(event)
 
     def end(self) -> None:
         """
-        The login has ended: so do the streams, whose clients come back and log in again.
+        No reader is waited for any more.
         """
+        if self._waiting is not None:
+            self._waitNoMore()
+            if not self._readers:
+                self._disappear()
+
+    def _broken(self, _: str) -> None:
+        """
+        End the streams, whose clients come back and log in again. They find the login available still, if it
+        goes on, and what has come to it meanwhile.
+        """
+        if self._readers and self._waiting is None:
+            self._waiting = Waiting()
+            self._wait()
         for reader in list(self._readers):
             reader.outlet.end()
+
+    def _wait(self) -> None:
+        self._check = self._clock.callLater(RETURN, self._waited)
+
+    def _waited(self) -> None:
+        """
+        Nobody has come back; for nobody the login is not available.
+        """
+        if self.link.whyDown() is None:
+            self.end()
+        else:
+            self._wait()
+
+    def _waitNoMore(self) -> list[Event]:
+        """
+        What has come while there was no reader.
+        """
+        if self._check is not None and self._check.active():
+            self._check.cancel()
+        waiting, self._waiting = self._waiting or Waiting(), None
+        return waiting.events
 
 
 class Events:
@@ -238,45 +188,41 @@ class Events:
         self._clock = clock
         self._feeds: dict[str, Feed] = {}
 
-    def publish(
-        self, user: str, name: str, document: Mapping[str, Any], *, moment: int, key: str | None = None
-    ) -> None:
+    def publish(self, user: str, event: Event) -> None:
         """
         Bring an event that is no one-to-one message to all streams of a user; nothing where there is none.
 
         @param user: a bare address.
-        @param name: the type of the event.
-        @param document: what is written of it in JSON.
-        @param moment: when it happened, in microseconds since 1970.
-        @param key: what tells it from others, if it may come again; each stream brings it once.
         """
         feed = self._feeds.get(user)
         if feed is not None:
-            feed.bring(Event.of(name, document, moment, key))
+            feed.bring(event)
 
     def listener(self, user: str) -> UserLink | None:
         """
-        The login of a user, by a bare address, to whom events are brought.
+        The login of a user, by a bare address, to whom events are brought, now or soon.
         """
         feed = self._feeds.get(user)
-        return feed.link if feed is not None and feed.hasReaders else None
+        return feed.link if feed is not None and feed.isOpen else None
 
     async def serve(self, request: BridgeRequest, link: UserLink, follow: Follow) -> bytes:
         """
         Answer with the events of a user, for as long as client and login are there.
 
-        @param follow: has more of them published; it doesn't fail.
+        @param follow: has more of them published, and finds those that were missed; it doesn't fail.
         @return: nothing that is still to be written.
         @raise LinkDown: or a L{Refusal}; nothing is written yet.
         """
         outlet = Outlet(request=request, clock=self._clock)
+        request.whenEnding(outlet.end)
         reader = Reader(outlet=outlet, since=_lastEventId(request))
         feed = self._feedOf(link)
         feed.join(reader)
+        entering = Deferred.fromCoroutine(reader.enter(follow(link))).addErrback(self._unexpected)
         try:
-            await self._patiently(follow(link))
+            await _forked(entering).addTimeout(PATIENCE, self._clock, lambda _, __: None)
             outlet.open()
-            await self._run(reader, link)
+            await self._run(reader, link, entering)
         except CancelledError:
             # The client has left, and the request with it.
             outlet.end()
@@ -286,20 +232,13 @@ class Events:
         outlet.close()
         return b""
 
-    async def _patiently(self, work: Coroutine[Any, Any, None]) -> None:
-        """
-        Wait until something is done, but not for long; it is done to its end.
-        """
-        waiter: Deferred[None] = Deferred()
-        Deferred.fromCoroutine(work).addErrback(self._unexpected).chainDeferred(waiter)
-        await waiter.addTimeout(PATIENCE, self._clock, lambda _, __: None)
-
     def _unexpected(self, failure: Failure) -> None:
         self.log.failure("A user's rooms are not followed", failure)
 
-    async def _run(self, reader: Reader, link: UserLink) -> None:
+    async def _run(self, reader: Reader, link: UserLink, entering: Deferred[Missed | None]) -> None:
         try:
             await reader.catchUp(link)
+            await reader.catchUpInRooms(_forked(entering))
             await reader.outlet.ended()
         except (LinkDown, NoAnswer, NoReplay) as reason:
             self.log.warn(
@@ -318,6 +257,21 @@ class Events:
         if self._feeds.get(user) is feed:
             del self._feeds[user]
         feed.end()
+
+
+def _forked(outcome: Deferred[T]) -> Deferred[T]:
+    """
+    What comes of something that is done to its end, also if nobody waits for it any more.
+    """
+    waiter: Deferred[T] = Deferred()
+
+    def settle(result: T) -> T:
+        if not waiter.called:
+            waiter.callback(result)
+        return result
+
+    outcome.addCallback(settle)
+    return waiter
 
 
 def _lastEventId(request: BridgeRequest) -> EventId | None:
@@ -340,12 +294,3 @@ def _carbons(verb: str) -> Element:
     iq["type"], iq["id"] = "set", newId()
     iq.addElement((NS_CARBONS, verb))
     return iq
-
-
-def _once(found: Iterable[Event | None]) -> list[Event]:
-    """
-    The events of a page; the last of those that are the same, behind which a client may go on.
-    """
-    events = [event for event in found if event is not None]
-    last = {event.key: event for event in events}
-    return [event for event in events if last[event.key] is event]

@@ -21,11 +21,12 @@ from twisted.python.failure import Failure
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.history import Item
+from restbridge.clientapi.history import Archived, Item
 from restbridge.stanzas.errors import StanzaError, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.store.rooms import Change
 from restbridge.web.answer import Refusal
 
 log = Logger()
@@ -46,12 +47,13 @@ NO_ROOMS = "Given user does not have permission to create rooms"
 NO_AFFILIATIONS = "Given user does not have permission to change affiliations"
 
 AT_ONCE = 8
-"""Rooms that are looked at at the same time, for a list of them."""
+"""Rooms that are looked at at the same time, where it is for all of them."""
 
 MAX_WORDS = 200
 """Characters of what a room says about its error."""
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @attrs.frozen(kw_only=True)
@@ -133,6 +135,29 @@ class RoomService(Protocol):
     async def follow(self, link: UserLink) -> None:
         """
         Have what happens in the user's rooms come to this session, and told as events.
+        """
+
+    async def heard(self, link: UserLink) -> list[JID]:
+        """
+        The rooms from which it comes to this session.
+        """
+
+    def shown(self, archived: Archived) -> Item | None:
+        """
+        What is told of a message of a room's archive, if anything.
+        """
+
+    async def changes(self, room: JID, since: int, skipped: int, limit: int) -> list[Change]:
+        """
+        Changes of affiliations that no archive holds, in their order.
+
+        @param since: milliseconds since 1970.
+        @param skipped: how many of those are left out.
+        """
+
+    async def changesOf(self, user: JID, since: int, limit: int) -> list[tuple[JID, Change]]:
+        """
+        Those of one user's affiliations, in whatever rooms.
         """
 
 
@@ -228,6 +253,19 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [result for _, result in results]
 
 
+async def severally(each: Iterable[U], work: Callable[[U], Coroutine[Any, Any, T]]) -> list[T]:
+    """
+    What C{work} returns for each of many, done for a few at the same time.
+    """
+    atOnce = DeferredSemaphore(AT_ONCE)
+
+    async def done(one: U) -> T:
+        result: T = await atOnce.run(lambda: Deferred.fromCoroutine(work(one)))
+        return result
+
+    return await together(done(one) for one in each)
+
+
 async def throughout(work: Coroutine[Any, Any, T]) -> T:
     """
     What C{work} returns. It is done to its end, also if nobody waits for it any more: a client that leaves
@@ -252,18 +290,30 @@ async def visited(
     """
     Details of those rooms in which a user has a place.
     """
-    atOnce = DeferredSemaphore(AT_ONCE)
 
     async def looked(room: JID) -> Details | None:
         try:
-            found: Details = await atOnce.run(lambda: Deferred.fromCoroutine(details(room)))
+            return await details(room)
         except Refusal as refusal:
             if refusal.status not in (400, 403, 404):
                 raise
             return None
-        return found
 
-    return [found for found in await together(looked(room) for room in rooms) if found is not None]
+    return [found for found in await severally(rooms, looked) if found is not None]
+
+
+def shownChange(change: Change, room: JID) -> Item:
+    """
+    What the API shows of a change of an affiliation.
+    """
+    return {
+        "type": "affiliation",
+        "id": change.id,
+        "from": room.bare,
+        "timestamp": change.time,
+        "user": change.user,
+        "affiliation": change.affiliation,
+    }
 
 
 def shownContent(message: Element) -> Item:

@@ -4,8 +4,6 @@ C{/api/messages}: one-to-one messages, sent and from the archive.
 
 from __future__ import annotations
 
-from secrets import token_hex
-
 from twisted.words.xish.domish import Element
 
 from restbridge.clientapi.call import Call, address, before, limit, text
@@ -31,7 +29,7 @@ async def send(call: Call) -> Answer:
     to = address(text(document, "to", missing=missing, invalid=invalid), invalid)
     body = text(document, "body", missing="Missing message body", invalid="Invalid message body")
     message = Element((NS_CLIENT, "message"))
-    message["type"], message["to"], message["id"] = "chat", to.full, token_hex(8)
+    message["type"], message["to"], message["id"] = "chat", to.full, call.id.hex[16:]
     message.addElement("body", content=body)
     await call.link.confirm(message)
     return asJSON(200, {"id": message["id"]})

@@ -7,14 +7,12 @@ that members may read who is in them.
     look  -> disco#info: is it there? | the affiliation lists: who is in it? am I? -> name, participants
     enter -> look, join                                                          -> a Place, its subject
 
-What such a service doesn't do is done here: the affiliations' history is in the store; a server that lets
-no member resign is told of it by the next owner who comes along.
+L{Membership} changes who is in it; what was said and changed is put together in C{muchistory}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -23,7 +21,6 @@ from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
-from restbridge.clientapi.call import MAX_SHOWN, bad
 from restbridge.clientapi.dataforms import addForm
 from restbridge.clientapi.groupchat import (
     NO_AFFILIATIONS,
@@ -40,12 +37,13 @@ from restbridge.clientapi.groupchat import (
     inAnswer,
     notFound,
     only,
-    shownContent,
     together,
     visited,
 )
 from restbridge.clientapi.history import Archived, Item, Query, newest
-from restbridge.clientapi.occupancy import NS_MUC, NS_MUC_USER, ROLES, Attendance, Place, Places
+from restbridge.clientapi.membership import NS_ADMIN, Membership
+from restbridge.clientapi.muchistory import merged, shown
+from restbridge.clientapi.occupancy import NS_MUC, ROLES, Attendance, Place, Places
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import LinkDown, NoAnswer, StanzaError
 from restbridge.stanzas.jid import JID
@@ -58,11 +56,9 @@ from restbridge.xmpp.entity import NS_INFO
 
 log = Logger()
 
-NS_ADMIN = f"{NS_MUC}#admin"
 NS_OWNER = f"{NS_MUC}#owner"
 NS_CONFIG = f"{NS_MUC}#roomconfig"
 NS_INVITATION = "jabber:x:conference"
-NS_REGISTER = "jabber:iq:register"
 NS_PUBSUB = "http://jabber.org/protocol/pubsub"
 NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
 NS_HINTS = "urn:xmpp:hints"
@@ -125,7 +121,7 @@ class Muc:
         self._attendance = attendance
         self._events = events
         self._store = store
-        self._clock = clock
+        self._membership = Membership(attendance=attendance, events=events, store=store, clock=clock)
 
     async def create(self, link: UserLink, room: JID, name: str, subject: str) -> None:
         if await _exists(link, room):
@@ -182,7 +178,7 @@ class Muc:
             raise Refusal(403, text=NO_AFFILIATIONS)
         if user.bare in look.affiliations:
             return
-        await self._change(link, room, user, "member")
+        await self._membership.change(link, room, user, "member")
         link.send(_invitation(room, user))
         listener = self._events.listener(user.bare)
         if listener is not None:
@@ -195,7 +191,7 @@ class Muc:
         elif look.own == "member":
             raise Refusal(403, text=NO_AFFILIATIONS)
         elif user.bare in look.affiliations:
-            await self._change(link, room, user, "none")
+            await self._membership.change(link, room, user, "none")
 
     async def send(self, link: UserLink, room: JID, message: Element) -> None:
         # A message without a text is archived where that is asked for.
@@ -217,13 +213,30 @@ class Muc:
     async def history(self, link: UserLink, room: JID, window: Window) -> list[Item]:
         await self._look(link, room)
         query = Query(archive=room, before=window.before, limit=window.limit)
-        said = await newest(link, query, _item, TIMEOUT)
+        said = await newest(link, query, shown, TIMEOUT)
         changes = await self._store.changes(room, window.before, window.limit)
         return merged(said, changes, room)[-window.limit :] if window.limit else []
 
     async def follow(self, link: UserLink) -> None:
         # Whoever knows a room's subject is in it, and knows who else has a place.
         await self.listed(link)
+
+    async def heard(self, link: UserLink) -> list[JID]:
+        return self._attendance.of(link).rooms
+
+    def shown(self, archived: Archived) -> Item | None:
+        if "/" not in archived.message["from"]:
+            # What the room itself says is no event either.
+            return None
+        item = shown(archived)
+        return None if item is None else {key: value for key, value in item.items() if key != "archived"}
+
+    async def changes(self, room: JID, since: int, skipped: int, limit: int) -> list[Change]:
+        return await self._store.since(room, since, skipped, limit)
+
+    async def changesOf(self, user: JID, since: int, limit: int) -> list[tuple[JID, Change]]:
+        found = await self._store.sinceOf(user, since, limit)
+        return [(room, change) for room, change in found if room.domain == self.domain]
 
     async def _attend(self, link: UserLink, room: JID) -> None:
         """
@@ -251,7 +264,7 @@ class Muc:
         if affiliations is None:
             affiliations = await self._unlisted(link, room, info)
         elif affiliations.get(own) in ("owner", "admin"):
-            await self._tell(link, room, departed, affiliations)
+            await self._membership.tell(link, room, departed, affiliations)
         left = {user: which for user, which in affiliations.items() if user not in departed}
         if own not in left:
             raise Refusal(403, text=STRANGER)
@@ -313,7 +326,7 @@ class Muc:
         own = link.address.toBare()
         others = {user: which for user, which in look.affiliations.items() if user != own.bare}
         if look.own != "owner":
-            await self._resign(link, room)
+            await self._membership.resign(link, room)
         elif not others:
             # ejabberd forgets an empty room that is not persistent, but not what was said there.
             await self._enter(link, room)
@@ -321,91 +334,10 @@ class Muc:
             await self._store.end(room)
         elif "owner" not in others.values():
             heir = min(others, key=lambda user: (others[user] != "admin", user))
-            await self._change(link, room, JID.parse(heir), "owner")
-            await _affiliate(link, room, own, "none")
-            await self._store.leave(room, own)
+            await self._membership.handOn(link, room, JID.parse(heir))
         else:
-            await self._change(link, room, own, "none")
+            await self._membership.change(link, room, own, "none")
         self._attendance.of(link).leave(room)
-
-    async def _resign(self, link: UserLink, room: JID) -> None:
-        """
-        A member or admin leaves. XEP-0045 leaves it open how: Prosody has it that registration is undone,
-        ejabberd has no way, and a later owner tells it.
-        """
-        change = await self._next(link, room, link.address.toBare(), "none")
-        hears = await self._hears(room, link.address.toBare())
-        payload = Element((NS_REGISTER, "query"))
-        payload.addElement("remove")
-        try:
-            await ask(link, room.bare, "set", payload)
-        except RoomRefused:
-            departed = True
-        else:
-            departed = False
-        await self._store.record(room, change, departed=departed)
-        if departed:
-            self._attendance.changed(room, change.user, change.affiliation)
-        if not hears:
-            self._events.changed(change.user, room, change.user, change.affiliation)
-
-    async def _tell(
-        self, link: UserLink, room: JID, departed: Iterable[str], affiliations: Mapping[str, str]
-    ) -> None:
-        """
-        Tell a room who has left it.
-        """
-        for user in map(JID.parse, departed):
-            try:
-                if user.bare in affiliations:
-                    await _affiliate(link, room, user, "none")
-                await self._store.leave(room, user)
-            except Refusal as refusal:
-                log.warn("{user} can't leave {room}: {why}", user=user, room=room, why=refusal.text)
-
-    async def _change(self, link: UserLink, room: JID, user: JID, affiliation: str) -> None:
-        """
-        Change somebody's affiliation, and keep that in mind.
-        """
-        change = await self._next(link, room, user, affiliation)
-        hears = await self._hears(room, user)
-        await _affiliate(link, room, user, affiliation)
-        await self._store.record(room, change)
-        if not hears:
-            self._events.changed(user.bare, room, user.bare, affiliation)
-
-    async def _hears(self, room: JID, user: JID) -> bool:
-        """
-        Whether the room itself will tell a user what changes for that user.
-        """
-        link = self._events.listener(user.bare)
-        if link is None:
-            return False
-        with suppress(LinkDown, NoAnswer, Refusal):
-            # Until then it may not have said yet that the session is in it no more.
-            await _exists(link, room)
-        return self._attendance.of(link).of(room) is not None
-
-    async def _next(self, link: UserLink, room: JID, user: JID, affiliation: str) -> Change:
-        """
-        A change that is to be made now.
-        """
-        after = await self._last(link, room)
-        now = int(self._clock.seconds() * 1000)
-        change = Change(time=now, user=user.bare, affiliation=affiliation, id=newId(), after=after)
-        self._events.announce(room, change)
-        return change
-
-    async def _last(self, link: UserLink, room: JID) -> str:
-        """
-        The archive's id of the newest message: clocks and whole seconds don't tell what came first.
-        """
-        try:
-            said = await newest(link, Query(archive=room, limit=1), _item, TIMEOUT)
-        except Refusal:
-            # There is no archive: only changes will be shown.
-            return ""
-        return str(said[0]["archived"]) if said else ""
 
 
 async def _info(link: UserLink, room: JID) -> Element:
@@ -454,21 +386,6 @@ async def _list(link: UserLink, room: JID, affiliation: str) -> list[str]:
     answer = only(await ask(link, room.bare, "get", payload), NS_ADMIN, "query")
     addresses = (bareAddress(item.getAttribute("jid", "")) for item in answer.elements(NS_ADMIN, "item"))
     return [address for address in addresses if address is not None]
-
-
-async def _affiliate(link: UserLink, room: JID, user: JID, affiliation: str) -> None:
-    """
-    Set an affiliation; one at a time, as Prosody takes no more.
-    """
-    payload = Element((NS_ADMIN, "query"))
-    item = payload.addElement("item")
-    item["affiliation"], item["jid"] = affiliation, user.bare
-    try:
-        await ask(link, room.bare, "set", payload)
-    except RoomRefused as refused:
-        if refused.error.condition in ("bad-request", "jid-malformed"):
-            raise bad(f"Invalid user JID: {user.bare[:MAX_SHOWN]}") from None
-        raise inAnswer(refused.error, NO_AFFILIATIONS) from None
 
 
 async def _configure(link: UserLink, room: JID, wanted: Mapping[str, str]) -> None:
@@ -539,76 +456,3 @@ def _invitation(room: JID, user: JID) -> Element:
     # For a user who is not online: without a body it would not be kept.
     message.addElement((NS_HINTS, "store"))
     return message
-
-
-def _item(archived: Archived) -> Item | None:
-    """
-    What the API shows of an archived message, and C{archived}, the archive's id of it.
-    """
-    content = shownContent(archived.message)
-    if not content or archived.message.getAttribute("type") != "groupchat":
-        return None
-    return {
-        "archived": archived.id,
-        "type": "message",
-        "id": archived.message.getAttribute("id") or archived.id,
-        "from": _sender(archived.message),
-        "timestamp": archived.timestamp,
-        **content,
-    }
-
-
-def _sender(message: Element) -> str:
-    """
-    Who has sent a message, where the room tells; else the occupant. One who claims to be another, by an
-    element of the same name, is the occupant, too.
-    """
-    items = [
-        item
-        for user in message.elements(NS_MUC_USER, "x")
-        for item in user.elements(NS_MUC_USER, "item")
-        if item.hasAttribute("jid")
-    ]
-    address = bareAddress(items[0]["jid"]) if len(items) == 1 else None
-    return address or str(message.getAttribute("from", ""))
-
-
-def merged(said: Iterable[Item], changes: Iterable[Change], room: JID) -> list[Item]:
-    """
-    Messages and changes of affiliations, in their order: a change comes behind the message that it came
-    after, or in front of all, if that one is not among them. Its time fits in between.
-
-    @param said: what L{_item} shows.
-    """
-    after: dict[str, list[Change]] = {}
-    known = {item["archived"] for item in said}
-    for change in changes:
-        after.setdefault(change.after if change.after in known else "", []).append(change)
-    found: list[Item] = [_shownChange(change, room) for change in after.get("", [])]
-    for item in said:
-        found.append({key: value for key, value in item.items() if key != "archived"})
-        found += [_shownChange(change, room) for change in after.get(item["archived"], [])]
-    return _inOrder(found)
-
-
-def _shownChange(change: Change, room: JID) -> Item:
-    return {
-        "type": "affiliation",
-        "id": change.id,
-        "from": room.bare,
-        "timestamp": change.time,
-        "user": change.user,
-        "affiliation": change.affiliation,
-    }
-
-
-def _inOrder(items: list[Item]) -> list[Item]:
-    """
-    With times that don't go back: Prosody's archive knows whole seconds only.
-    """
-    latest: Any = None
-    for item in reversed(items):
-        if latest is not None and item["type"] == "affiliation":
-            item["timestamp"] = min(item["timestamp"], latest)
-        latest = item["timestamp"]
-    return items

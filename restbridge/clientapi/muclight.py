@@ -41,7 +41,7 @@ from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import StanzaError, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
-from restbridge.store.rooms import RoomStore
+from restbridge.store.rooms import Change, RoomStore
 from restbridge.web.answer import Refusal
 from restbridge.xmpp.entity import NS_ITEMS
 
@@ -146,6 +146,19 @@ class MucLight:
             self._followed.add(link)
             link.offerTo([_Listener(self.domain, link.address.bare, self._events)])
 
+    async def heard(self, link: UserLink) -> list[JID]:
+        return await _rooms(link, self.domain)
+
+    def shown(self, archived: Archived) -> Item | None:
+        return _item(archived)
+
+    async def changes(self, room: JID, since: int, skipped: int, limit: int) -> list[Change]:
+        # They are in the archive.
+        return []
+
+    async def changesOf(self, user: JID, since: int, limit: int) -> list[tuple[JID, Change]]:
+        return []
+
     async def _affiliate(self, link: UserLink, room: JID, user: JID, affiliation: str) -> None:
         payload = Element((NS_AFFILIATIONS, "query"))
         payload.addElement("user", content=user.bare)["affiliation"] = affiliation
@@ -182,7 +195,7 @@ class _Listener:
             return False
         item = _item(Archived(id=newId(), timestamp=0, message=stanza))
         if item is not None:
-            self.events.told(self.user, sender, item)
+            self.events.told(self.user, sender.toBare(), item, stanza)
         return True
 
 

@@ -1,6 +1,6 @@
 """
 The rooms that users' sessions are in (XEP-0045, section 7): joined when that is needed, left when the session
-ends, which the server tells the rooms.
+ends, which the server tells the rooms. A session that goes on by another connection is in them still.
 
 ::
 
@@ -160,7 +160,15 @@ class Places:
         # One session has one name everywhere; another of the same user has another.
         self._nickname = f"{(link.address.local or '')[:MAX_NICKNAME]}-{token_hex(4)}"
         link.offerTo([self])
-        link.whenEnded(self._ended)
+        link.whenBroken(self._broken)
+        link.whenEnded(lambda _: self._places.clear())
+
+    @property
+    def rooms(self) -> list[JID]:
+        """
+        Those that were entered.
+        """
+        return [place.room for place in self._places.values() if place.room.bare not in self._entering]
 
     def of(self, room: JID) -> Place | None:
         """
@@ -345,9 +353,11 @@ class Places:
         for waiter in self._entering.pop(room.bare):
             waiter.callback(result)  # type: ignore[arg-type]
 
-    def _ended(self, reason: str) -> None:
-        places, self._places = self._places, {}
-        for place in places.values():
+    def _broken(self, reason: str) -> None:
+        """
+        Who waits learns it at once; the places are there still, as long as the login is.
+        """
+        for place in list(self._places.values()):
             place.lost(LinkDown(reason))
 
 

@@ -1,6 +1,6 @@
 """
-What a client has missed, from the user's archive (XEP-0313): the messages after one that it knows, a
-page at a time, in the order of the archive.
+What a client has missed, from an archive (XEP-0313): the messages after one that it knows, a page at a time,
+in the order of the archive.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from twisted.words.xish.domish import Element
 from restbridge.boundaries import UserLink
 from restbridge.clientapi.history import Archived, archiveQuery, edge, stamp, unpacked
 from restbridge.stanzas.errors import errorOf
+from restbridge.stanzas.jid import JID
 
 PAGE = 50
 """Messages that are asked for at once."""
@@ -43,16 +44,42 @@ class Replay:
     @ivar found: whether there is an archive.
     """
 
-    def __init__(self, *, link: UserLink, known: str | None, moment: int) -> None:
+    def __init__(
+        self, *, link: UserLink, known: str | None, start: int, otherwise: int, archive: JID | None = None
+    ) -> None:
         """
         @param known: the archive's id of the message; L{None} for one that isn't in it.
-        @param moment: its time, in milliseconds since 1970.
+        @param start: which messages are asked for, as a time in milliseconds since 1970.
+        @param otherwise: likewise, if the archive doesn't know the message.
+        @param archive: whose; L{None} for the user's own.
         """
         self.done = self.found = False
         self._link = link
+        self._archive = archive
         self._after = known
-        self._moment = moment
-        self._start = moment - (MINUTE if known is None else DAY)
+        self._start = start
+        self._otherwise = otherwise
+
+    @classmethod
+    def ofUser(cls, link: UserLink, known: str | None, moment: int) -> Replay:
+        """
+        The pages of the user's own archive.
+
+        @param moment: the time of the message, in milliseconds since 1970.
+        """
+        otherwise = moment - MINUTE
+        return cls(
+            link=link,
+            known=known,
+            start=otherwise if known is None else moment - DAY,
+            otherwise=otherwise,
+        )
+
+    def goBackTo(self, known: str) -> None:
+        """
+        Have the next page begin behind a message of the last one.
+        """
+        self.done, self._after = False, known
 
     async def page(self) -> list[Archived]:
         """
@@ -71,7 +98,7 @@ class Replay:
             return [archived for archived in map(unpacked, messages) if archived is not None]
         if error.condition == "item-not-found" and self._after is not None:
             # The archive has forgotten it, and with it all that came before.
-            self._after, self._start = None, self._moment - MINUTE
+            self._after, self._start = None, self._otherwise
         elif error.condition in (*_ABSENT, "item-not-found"):
             self.done = True
         else:
@@ -82,4 +109,4 @@ class Replay:
         page = {"max": str(PAGE)}
         if self._after is not None:
             page["after"] = self._after
-        return archiveQuery({"start": stamp(max(0, self._start))}, page)
+        return archiveQuery({"start": stamp(max(0, self._start))}, page, archive=self._archive)

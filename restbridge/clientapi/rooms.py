@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 from twisted.logger import Logger
 from twisted.words.xish.domish import Element
@@ -20,6 +20,7 @@ from restbridge.boundaries import UserLink
 from restbridge.clientapi.call import MAX_SHOWN, Call, address, bad, before, carried, limit
 from restbridge.clientapi.discovery import RoomServices
 from restbridge.clientapi.groupchat import MARKERS, NS_MARKERS, RoomService, Window, throughout
+from restbridge.clientapi.missed import Missed
 from restbridge.stanzas.errors import LinkDown, NoAnswer
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.xml import NS_CLIENT
@@ -113,7 +114,7 @@ class Rooms:
         """
         service = await self._services.of(call.link)
         room = _room(call, service)
-        message = _message(call.document())
+        message = _message(call.document(), call.id)
         await service.send(call.link, room, message)
         return asJSON(200, {"id": message["id"]})
 
@@ -128,10 +129,13 @@ class Rooms:
         window = Window(before=before(parameters), limit=wanted)
         return asJSON(200, await service.history(call.link, room, window))
 
-    async def follow(self, link: UserLink) -> None:
+    async def follow(self, link: UserLink) -> Missed | None:
         """
         Have what happens in a user's rooms told as events, if the user's server has rooms.
+
+        @return: what was told while nobody listened.
         """
+        service = None
         try:
             service = await self._services.of(link)
             await service.follow(link)
@@ -141,6 +145,7 @@ class Rooms:
                 log.warn("{user}'s rooms are not followed: {why}", user=link.address.bare, why=refusal.text)
         except (LinkDown, NoAnswer, StoreFailed) as reason:
             log.warn("{user}'s rooms are not followed: {why}", user=link.address.bare, why=str(reason))
+        return None if service is None else Missed(link=link, service=service)
 
     async def _made(self, call: Call, service: RoomService, room: JID) -> Answer:
         name, subject = _nameAndSubject(call.document())
@@ -194,12 +199,12 @@ def _user(given: object) -> JID:
     return user.toBare()
 
 
-def _message(document: Mapping[str, Any]) -> Element:
+def _message(document: Mapping[str, Any], used: UUID) -> Element:
     """
     What a document says, as a message with an id.
     """
     message = Element((NS_CLIENT, "message"))
-    message["id"] = str(uuid4())
+    message["id"] = str(used)
     if "body" in document:
         body = document["body"]
         if not isinstance(body, str):

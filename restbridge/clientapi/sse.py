@@ -68,7 +68,8 @@ class Outlet:
         self._clock = clock
         self._unsent: deque[bytes] = deque()
         self._bytes = 0
-        self._paused = False
+        # What comes before the headers waits for them.
+        self._paused = True
         self._change: Deferred[None] | None = None
         self._comment: IDelayedCall | None = None
 
@@ -81,6 +82,7 @@ class Outlet:
             self._request.setHeader(name, value)
         self._request.registerProducer(self, True)
         self._request.write(b"")
+        self.resumeProducing()
         self._comment = self._clock.callLater(COMMENT_EVERY, self._sayNothing)
 
     def send(self, event: bytes) -> None:

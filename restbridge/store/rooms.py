@@ -5,6 +5,9 @@ without the server's knowledge, and who was added and removed when.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import attrs
 
 from restbridge.stanzas.jid import JID
@@ -26,6 +29,14 @@ _RECORD = 'INSERT INTO affiliations (room, time, "user", affiliation, id, after)
 _CHANGES = """
     SELECT time, "user", affiliation, id, after FROM affiliations
     WHERE room = ? AND time <= ? ORDER BY number DESC LIMIT ?
+"""
+_SINCE = """
+    SELECT time, "user", affiliation, id, after FROM affiliations
+    WHERE room = ? AND time >= ? ORDER BY number LIMIT ? OFFSET ?
+"""
+_SINCE_OF = """
+    SELECT room, time, "user", affiliation, id, after FROM affiliations
+    WHERE "user" = ? AND time >= ? ORDER BY number LIMIT ?
 """
 
 
@@ -116,9 +127,32 @@ class RoomStore:
 
         def work(transaction: Transaction) -> list[Change]:
             rows = transaction.execute(_CHANGES, (room.bare, latest, limit))
-            fields = [field.name for field in attrs.fields(Change)]
-            found = [Change(**dict(zip(fields, row, strict=True))) for row in rows]
-            return found[::-1]
+            return [_change(row) for row in rows][::-1]
+
+        return await self._store.run(work)
+
+    async def since(self, room: JID, time: int, skipped: int, limit: int) -> list[Change]:
+        """
+        The changes from a time on, in their order.
+
+        @param time: milliseconds since 1970.
+        @param skipped: how many of those are left out.
+        """
+
+        def work(transaction: Transaction) -> list[Change]:
+            rows = transaction.execute(_SINCE, (room.bare, time, limit, skipped))
+            return [_change(row) for row in rows]
+
+        return await self._store.run(work)
+
+    async def sinceOf(self, user: JID, time: int, limit: int) -> list[tuple[JID, Change]]:
+        """
+        Likewise, of one user's affiliations, in whatever rooms.
+        """
+
+        def work(transaction: Transaction) -> list[tuple[JID, Change]]:
+            rows = transaction.execute(_SINCE_OF, (user.bare, time, limit))
+            return [(JID.parse(room), _change(row)) for room, *row in rows]
 
         return await self._store.run(work)
 
@@ -155,6 +189,11 @@ class RoomStore:
         A user has no place in a room any more, and the server knows.
         """
         await self._store.run(lambda transaction: _vacate(transaction, room, user))
+
+
+def _change(row: Iterable[Any]) -> Change:
+    fields = [field.name for field in attrs.fields(Change)]
+    return Change(**dict(zip(fields, row, strict=True)))
 
 
 def _erase(transaction: Transaction, room: JID) -> None:

@@ -15,9 +15,11 @@ from restbridge.clientapi.events import Events
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import HTTP
 from restbridge.web.guard import Guard
+from restbridge.web.idempotency import Once
 from restbridge.web.site import BridgeSite
 from tests.clientapi.account import OWN, Account
 from tests.web.client import Client, FakeUsers, LoggingTestCase, Reply, basic
+from tests.web.keys import once
 
 JSON = "application/json"
 PAGE = "https://app.example.com"
@@ -40,10 +42,17 @@ class ClientAPITestCase(LoggingTestCase):
             guard=Guard(accounts=None, users=self.users),
             events=Events(clock=Clock()),
             rooms=Rooms(services=RoomServices(domains={}, kinds={})),
+            once=self.once(),
         )
         settings = HTTP(maxBody=self.maxBody, corsOrigins=(PAGE,))
         site = BridgeSite(settings=settings, mounts={b"api": api.app.resource()}, refusals={b"api": said})
         self.client = Client(site)
+
+    def once(self) -> Once:
+        """
+        What knows of keys.
+        """
+        return once()
 
     def ask(
         self, method: str, path: str, document: Any = None, headers: dict[str, str] | None = None

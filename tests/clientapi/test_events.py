@@ -18,8 +18,9 @@ from twisted.words.xish.domish import Element
 
 from restbridge.clientapi.api import ClientAPI
 from restbridge.clientapi.discovery import RoomServices
-from restbridge.clientapi.event import EventId
-from restbridge.clientapi.events import MAX_STREAMS, SETTLE, Events
+from restbridge.clientapi.event import Event, EventId
+from restbridge.clientapi.events import MAX_STREAMS, PATIENCE, RETURN, Events
+from restbridge.clientapi.reader import MARKED, SETTLE
 from restbridge.clientapi.rooms import Rooms
 from restbridge.clientapi.sse import COMMENT_EVERY, MAX_BYTES, MAX_EVENTS
 from restbridge.config import HTTP
@@ -29,6 +30,7 @@ from restbridge.stanzas.xml import parseDocument
 from restbridge.web.guard import Guard
 from restbridge.web.site import BridgeSite
 from tests.web.client import Client, FakeUserLink, FakeUsers, LoggingTestCase, basic
+from tests.web.keys import once
 
 OWN = "alice@example.com"
 BOB = "bob@example.com"
@@ -47,6 +49,7 @@ class Login(FakeUserLink):
     @ivar refusal: in place of an answer.
     @ivar fails: raised in place of one.
     @ivar holding: whether answers wait for L{proceed}.
+    @ivar silent: whether nobody says that there are no rooms.
     @ivar asked: after which messages, and from which time on, pages were asked for.
     """
 
@@ -57,6 +60,7 @@ class Login(FakeUserLink):
         self.refusal: StanzaError | None = None
         self.fails: Exception | None = None
         self.holding = False
+        self.silent = False
         self.asked: list[tuple[str | None, str]] = []
         self._waiting: list[Deferred[None]] = []
 
@@ -75,6 +79,8 @@ class Login(FakeUserLink):
         return self._answer(iq, after, int(str(rsm.max)))
 
     def request(self, iq: Element, timeout: float) -> Deferred[Element]:
+        if self.silent:
+            return Deferred()
         # There are no rooms.
         return succeed(errorReply(iq, StanzaError.of("service-unavailable")))
 
@@ -275,6 +281,7 @@ class EventsCase(LoggingTestCase):
             guard=Guard(accounts=None, users=self.users),
             events=self.events,
             rooms=Rooms(services=RoomServices(domains={}, kinds={})),
+            once=once(),
         )
         self.site = BridgeSite(settings=HTTP(), mounts={b"api": api.app.resource()})
 
@@ -407,6 +414,19 @@ class StreamTests(EventsCase):
         self.assertEqual(listener.texts, ["x"] * 4)
         self.assertEqual(len({event.id for event in listener.events}), 4)
 
+    def test_early(self) -> None:
+        """
+        What comes before the answer has begun is in it, too.
+        """
+        self.login.silent = True
+        client = Client(self.site)
+        client.begin("GET", "/api/sse", basic(OWN))
+        self.receive(message("early"))
+        self.assertEqual(client.transport.value(), b"")
+        self.clock.advance(PATIENCE)
+        self.assertIn(b"text/event-stream", client.transport.value())
+        self.assertEqual(client.transport.value().count(b"early"), 2)
+
     def test_delayed(self) -> None:
         """
         A message that waited at the user's server has the time at which it was sent, but none in the future.
@@ -459,8 +479,9 @@ class StreamTests(EventsCase):
         """
         listener = self.listen()
         for key in ("k1", "k1", None, None):
-            self.events.publish(OWN, "room.message", {"body": "in a room"}, moment=7, key=key)
-        self.events.publish("carol@example.com", "room.message", {"body": "x"}, moment=7)
+            event = Event(name="room.message", data=b'{"body": "in a room"}', moment=7, key=key, slot="room")
+            self.events.publish(OWN, event)
+        self.events.publish("carol@example.com", event)
         self.assertEqual([event.name for event in listener.events], ["room.message"] * 3)
         self.assertEqual(len({event.id for event in listener.events}), 3)
 
@@ -520,6 +541,111 @@ class PresenceTests(EventsCase):
         again = self.listen()
         self.say("hello")
         self.assertEqual(again.texts, ["hello"])
+
+    def test_bridgeStops(self) -> None:
+        """
+        When the bridge stops the streams end in order, and the login is not seen any more: those that are
+        being read, and those that catch up.
+        """
+        known = str(EventId(moment=1, number=0, complete=0, archived="one"))
+        streams = [self.listen(), self.listen(known)]
+        self.site.connections.end()
+        self.assertEqual([each.ended for each in streams], [True, True])
+        self.assertEqual((self.login.told, self.login.held), (HERE + GONE, 0))
+
+    def test_waitedFor(self) -> None:
+        """
+        When the connection breaks the streams end, whose clients come back with their credentials. The login
+        goes on as it was, and what has come to it meanwhile is for the first who does.
+        """
+        first, second = self.listen(), self.listen()
+        self.say("before")
+        self.login.lose()
+        self.assertTrue(first.ended and second.ended)
+        self.assertEqual((self.login.told, self.login.held), (HERE, 1))
+        self.login.resume()
+        self.say("archived")
+        self.receive(message("not archived"))
+        again = self.listen()
+        self.assertEqual(again.texts, ["archived", "not archived"])
+        other = self.listen(second.lastId)
+        self.say("after")
+        self.settle()
+        self.assertEqual(again.texts, ["archived", "not archived", "after"])
+        self.assertEqual(other.texts, ["archived", "after"])
+        self.assertEqual((self.login.told, self.login.held), (HERE, 1))
+        again.client.leave()
+        other.client.leave()
+        self.assertEqual((self.login.told, self.login.held), (HERE + GONE, 0))
+
+    def test_waitedForOnce(self) -> None:
+        """
+        Who comes back with Last-Event-ID has it once.
+        """
+        listener = self.listen()
+        self.say("before")
+        self.settle()
+        self.login.lose()
+        self.miss("away")
+        self.login.resume()
+        self.receive(message("away", "away", more=delay("2023-11-14T22:13:23Z", OWN)))
+        self.receive(message("not archived"))
+        again = self.listen(listener.lastId)
+        self.assertEqual(again.texts, ["away", "not archived"])
+
+    def test_waitedInVain(self) -> None:
+        """
+        For nobody the login is not available: neither when nobody comes back in time, nor when it was only
+        later that the login went on, for something else.
+        """
+        for down in (1, RETURN + 1):
+            listener = self.listen()
+            self.login.lose()
+            self.clock.advance(down)
+            self.assertEqual(self.login.told[-2:], HERE)
+            self.login.resume()
+            self.say("x")
+            self.clock.advance(RETURN)
+            self.assertEqual((self.login.told[-2:], self.login.held), (GONE, 0))
+            self.assertTrue(listener.ended)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.listen().texts, [])
+
+    def test_breaksAgain(self) -> None:
+        """
+        However often it breaks until the client is back.
+        """
+        listener = self.listen()
+        for _ in range(3):
+            self.login.lose()
+            self.login.resume()
+            self.say("x")
+        again = self.listen()
+        self.assertEqual((listener.texts, again.texts), ([], ["x"] * 1))
+        self.login.lose()
+        self.assertTrue(again.ended)
+        ended = self.login
+        self.relogin()
+        self.assertEqual((ended.told, ended.held), (HERE, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_manyWait(self) -> None:
+        """
+        Nothing is kept without measure for whoever may come back.
+        """
+        self.listen()
+        self.login.lose()
+        self.login.resume()
+        self.receive(*(message(f"{number}") for number in range(2 * MAX_EVENTS)))
+        self.assertEqual(len(self.listen().texts), MAX_EVENTS)
+
+    def test_comesTooEarly(self) -> None:
+        """
+        Who comes while the connection is down is refused.
+        """
+        self.listen()
+        self.login.lose()
+        self.assertEqual(Listener(self.site).status, 503)
 
     def test_nobodyListens(self) -> None:
         """
@@ -627,6 +753,20 @@ class ReplayTests(EventsCase):
         A message that was sent ten seconds after the start.
         """
         return message(text, text if archived == "" else archived, more=delay("2023-11-14T22:13:33Z"))
+
+    def test_onceMore(self) -> None:
+        """
+        What a server delivers once more, because the login ended before it knew that it had come, comes once.
+        """
+        listener = self.listen()
+        texts = [f"{number}" for number in range(MARKED)]
+        self.say(*texts)
+        ended = listener.lastId
+        self.relogin()
+        again = self.listen(ended)
+        self.receive(*(self._stored(text) for text in texts), self._stored("new"))
+        self.settle()
+        self.assertEqual(again.texts, ["new"])
 
     def test_unknown(self) -> None:
         """

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, lists, tuples
 
 from restbridge.clientapi import history
@@ -303,6 +303,7 @@ class TimeTests(HistoryTestCase):
         self.account.archive = [(whole(0), said(f"m{number}")) for number in range(700)]
         self.assertEqual({item["timestamp"] for item in self.page()}, {1767323045997})
 
+    @settings(deadline=None)
     @given(
         times=lists(tuples(integers(0, 9) | integers(0, 1500), booleans()), max_size=40),
         inSeconds=booleans(),

@@ -14,7 +14,9 @@ from twisted.words.xish.domish import Element
 
 from restbridge.clientapi.events import Events
 from restbridge.clientapi.groupchat import STRANGER, Window
-from restbridge.clientapi.muc import Muc, merged
+from restbridge.clientapi.history import Archived
+from restbridge.clientapi.muc import Muc
+from restbridge.clientapi.muchistory import merged
 from restbridge.clientapi.occupancy import Attendance
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.jid import JID
@@ -196,6 +198,45 @@ class EnteringTests(MucTestCase):
         self.done(self.store.record(self.room, left, departed=True))
         self.assertRefused(self.send(), 403, STRANGER)
         self.assertEqual([], self.presences())
+
+
+class MissingTests(MucTestCase):
+    """
+    What is told to who was away.
+    """
+
+    def test_shown(self) -> None:
+        """
+        Of a room's archive what the history shows, but for what the room itself has said.
+        """
+        for sender, wanted in ((f"{ROOM}/bob", {"type": "message", "id": "m", "body": "x"}), (ROOM, None)):
+            start = f"<message xmlns='{NS_CLIENT}' id='m' type='groupchat' from='{sender}'>"
+            xml = f"{start}<body>x</body></message>"
+            found = self.muc.shown(Archived(id="1", timestamp=5, message=parseDocument(xml.encode())))
+            self.assertEqual(wanted and {**wanted, "from": sender, "timestamp": 5}, found)
+
+    def test_heard(self) -> None:
+        """
+        One hears the rooms that one is in; not those that one is about to enter.
+        """
+        self.listing(alice="owner")
+        entering = self.run_(self.muc.details(self.link, self.room))
+        self.assertEqual([], self.done(self.muc.heard(self.link)))
+        self.link.letIn("owner")
+        self.successResultOf(entering)
+        self.assertEqual([self.room], self.done(self.muc.heard(self.link)))
+
+    def test_changes(self) -> None:
+        """
+        One's own changes are those in rooms of this service.
+        """
+        left = Change(time=7, user="alice@example.com", affiliation="none", id="x", after="")
+        elsewhere = JID.parse("room@elsewhere.example.com")
+        for room in (self.room, elsewhere):
+            self.done(self.store.record(room, left))
+        self.assertEqual([left], self.done(self.muc.changes(self.room, 7, 0, 9)))
+        own = JID.parse("alice@example.com")
+        self.assertEqual([(self.room, left)], self.done(self.muc.changesOf(own, 7, 9)))
 
 
 class LookingTests(MucTestCase):

@@ -113,6 +113,35 @@ class EnteringTests(OccupancyTestCase):
         self.assertIsNot(self.places, self.attendance.of(self.link))
         self.failureResultOf(self.enter(), LinkDown)
 
+    def test_broken(self) -> None:
+        """
+        When the connection breaks all who wait hear of it at once. When it is back the session is in those
+        rooms that it was in, and in no other.
+        """
+        place = self.entered()
+        message = Element((NS_CLIENT, "message"))
+        message["id"] = "m"
+        other = JID.parse("other@rooms.example.com")
+        waiting: list[Deferred[object]] = [
+            Deferred.fromCoroutine(self.places.say(place, message)),
+            Deferred.fromCoroutine(self.places.setSubject(place, "Tea")),
+            Deferred.fromCoroutine(self.places.setSubject(place, "Milk")),
+            Deferred.fromCoroutine(self.places.enter(other)),
+        ]
+        sent = len(self.link.sent)
+        self.link.lose()
+        for each in waiting:
+            self.failureResultOf(each, LinkDown)
+        self.assertFalse(self.clock.getDelayedCalls())
+        self.link.resume()
+        self.assertIs(place, self.successResultOf(self.enter()))
+        self.assertEqual([self.room], self.places.rooms)
+        self.assertEqual(sent, len(self.link.sent))
+        again = Deferred.fromCoroutine(self.places.enter(other))
+        self.assertEqual(sent + 1, len(self.link.sent))
+        self.link.letIn()
+        self.successResultOf(again)
+
     def test_otherNickname(self) -> None:
         """
         A room may call the session by another name.

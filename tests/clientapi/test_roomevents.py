@@ -5,6 +5,7 @@ tests/live.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
+from restbridge.clientapi.event import Event
 from restbridge.clientapi.events import PATIENCE, Events
 from restbridge.clientapi.muc import Muc
 from restbridge.clientapi.muclight import MucLight
@@ -39,21 +41,22 @@ class Notes(Events):
 
     @ivar links: of those who listen.
     @ivar told: to whom what was told, and when.
+    @ivar events: what was told.
     """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock=clock)
         self.links: dict[str, UserLink] = {}
         self.told: list[tuple[str, Mapping[str, Any], int]] = []
+        self.events: list[Event] = []
 
     def listener(self, user: str) -> UserLink | None:
         return self.links.get(user)
 
-    def publish(
-        self, user: str, name: str, document: Mapping[str, Any], *, moment: int, key: str | None = None
-    ) -> None:
-        assert name == "room.message"
-        self.told.append((user, document, moment))
+    def publish(self, user: str, event: Event) -> None:
+        assert event.name == "room.message"
+        self.events.append(event)
+        self.told.append((user, json.loads(event.data), event.moment))
 
     @property
     def changes(self) -> list[tuple[str, str, str]]:
@@ -120,6 +123,19 @@ class SaidTests(RoomEventsTestCase):
         found = [(one["from"], one["body"]) for _, one, _ in self.notes.told[1:]]
         self.assertEqual([(ALICE, ""), (f"{ROOM}/stranger", "y")], found)
         self.assertTrue(self.notes.told[-1][1]["id"])
+
+    def test_archived(self) -> None:
+        """
+        What the room's archive calls a message tells it from others, and is its id if it has no other; what
+        others say about that means nothing.
+        """
+        self.entered()
+        known = "<stanza-id xmlns='urn:xmpp:sid:0' by='{}' id='a1'/>"
+        self.say("bob", f"<body>x</body>{known.format(ROOM)}", "")
+        self.say("bob", f"<body>x</body>{known.format(ALICE)}", "id='a1'")
+        self.assertEqual([f"{ROOM}\na1", None], [event.key for event in self.notes.events])
+        self.assertEqual([None, f"{ROOM}/bob a1"], [event.alias for event in self.notes.events])
+        self.assertEqual(["a1", "a1"], [one["id"] for _, one, _ in self.notes.told])
 
     def test_notSaid(self) -> None:
         """
@@ -200,17 +216,20 @@ class ChangedTests(RoomEventsTestCase):
 
     def test_announced(self) -> None:
         """
-        A change that was made here has the id that it has in the history, for a while.
+        A change that was made here has the id that it has in the history, once, and for a while.
         """
         self.entered()
         change = Change(time=NOW * 1000, user=BOB, affiliation="member", id="known", after="")
         self.events.announce(self.room, change)
         self.notice("kate", "member")
-        self.notice("bob", "member")
-        self.notice("bob", "none")
+        for affiliation in ("member", "none", "member", "none"):
+            self.notice("bob", affiliation)
+        self.assertEqual([1], [n for n, (_, one, _) in enumerate(self.notes.told) if one["id"] == "known"])
+        self.assertEqual([1], [n for n, event in enumerate(self.notes.events) if event.key is not None])
+        self.events.announce(self.room, change)
         self.clock.advance(FRESH / 1000 + 1)
         self.notice("bob", "member")
-        self.assertEqual([False, True, False, False], [one["id"] == "known" for _, one, _ in self.notes.told])
+        self.assertNotEqual("known", self.notes.told[-1][1]["id"])
 
 
 class MadeTests(RoomEventsTestCase):
@@ -335,6 +354,17 @@ class MucLightTests(RoomEventsTestCase):
         change = {"type": "affiliation", "from": ROOM, "user": BOB, "affiliation": "owner"}
         said = {"type": "message", "from": BOB, "body": "x"}
         self.assertEqual([{**common, **said}, {**common, **change}], [one for _, one, _ in self.notes.told])
+
+    def test_archived(self) -> None:
+        """
+        The place in the room's archive tells a message from others; a change has but its sender's id.
+        """
+        known = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='a1'/>"
+        self.hear(f"<body>x</body>{known}", f"{ROOM}/{BOB}")
+        self.hear(f"<x xmlns='{LIGHT}#affiliations'><user affiliation='owner'>{BOB}</user></x><body/>")
+        self.assertEqual([f"{ROOM}\na1", None], [event.key for event in self.notes.events])
+        self.assertEqual(f"{ROOM} m", self.notes.events[1].alias)
+        self.assertEqual({"room"}, {one["room"] for _, one, _ in self.notes.told})
 
     def test_notTold(self) -> None:
         """

@@ -15,11 +15,12 @@ from restbridge.boundaries import UserLink
 from restbridge.clientapi.call import Call
 from restbridge.clientapi.discovery import RoomServices
 from restbridge.clientapi.groupchat import Details, Window, shownContent, throughout, together
-from restbridge.clientapi.history import Item
+from restbridge.clientapi.history import Archived, Item
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import UserDomain
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT, parseDocument
+from restbridge.store.rooms import Change
 from restbridge.web.answer import Answer, Refusal
 from tests.clientapi.roomlink import RoomLink
 from tests.web.client import LoggingTestCase
@@ -66,6 +67,18 @@ class Service:
 
     async def follow(self, link: UserLink) -> None:
         self.asked.append(("follow", link.address.full))
+
+    async def heard(self, link: UserLink) -> list[JID]:
+        return []
+
+    def shown(self, archived: Archived) -> Item | None:
+        return None
+
+    async def changes(self, room: JID, since: int, skipped: int, limit: int) -> list[Change]:
+        return []
+
+    async def changesOf(self, user: JID, since: int, limit: int) -> list[tuple[JID, Change]]:
+        return []
 
 
 class RoomsTests(SynchronousTestCase):

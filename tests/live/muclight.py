@@ -48,15 +48,18 @@ class Room:
     users: dict[str, str]
     archive: list[tuple[datetime, str]] = attrs.field(factory=list)
 
-    def keep(self, sender: str, used: str, content: str) -> None:
+    def keep(self, sender: str, used: str, content: str) -> str:
         """
         Archive a message.
+
+        @return: the archive's id.
         """
         message = (
             f"<message xmlns='jabber:client' type='groupchat' from={quoteattr(sender)} id={quoteattr(used)}>"
             f"{content}</message>"
         )
         self.archive.append((datetime.now(UTC), message))
+        return str(len(self.archive) - 1)
 
 
 class _Stack(ComponentXMPP):
@@ -231,7 +234,11 @@ class MucLightService:
         Archive something, and send it to all: to the session of each that was here last, as other servers
         than MongooseIM deliver no such message to an account.
         """
-        room.keep(sender, used, content)
+        bare = sender.partition("/")[0]
+        kept = room.keep(sender, used, content)
+        if sender != bare:
+            # What a user says is told with its place in the archive; what the service says is not.
+            content += f"<stanza-id xmlns='urn:xmpp:sid:0' by={quoteattr(bare)} id='{kept}'/>"
         for user in users:
             to = self._sessions.get(user, user)
             self._stack.send_raw(
@@ -246,7 +253,7 @@ class MucLightService:
 
     def _archived(self, room: Room, iq: Element) -> str:
         """
-        The page that a query asks for, from the end.
+        The page that a query asks for: from the end, or behind a message.
         """
         query = iq[0]
         fields = {
@@ -254,12 +261,17 @@ class MucLightService:
         }
         most = min(int(query.findtext(f"{{{RSM}}}set/{{{RSM}}}max") or "50"), MESSAGES_PER_PAGE)
         before = query.findtext(f"{{{RSM}}}set/{{{RSM}}}before")
+        after = query.findtext(f"{{{RSM}}}set/{{{RSM}}}after")
         found = list(enumerate(room.archive))
         if end := fields.get("end"):
             found = [one for one in found if one[1][0] <= datetime.fromisoformat(end)]
+        if start := fields.get("start"):
+            found = [one for one in found if one[1][0] >= datetime.fromisoformat(start)]
         if before:
             found = [one for one in found if one[0] < int(before)]
-        page = found[len(found) - min(most, len(found)) :]
+        if after:
+            found = [one for one in found if one[0] > int(after)]
+        page = found[:most] if before is None else found[len(found) - min(most, len(found)) :]
         for number, (time, message) in page:
             self._stack.send_raw(
                 f"<message from={quoteattr(iq.attrib['to'])} to={quoteattr(iq.attrib['from'])}>"

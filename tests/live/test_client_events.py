@@ -25,7 +25,7 @@ SOON = 3.0
 """Seconds within which what has happened is known."""
 
 
-class WithStreams(WithClientAPI):
+class Listening(WithClientAPI):
     """
     Users who listen.
     """
@@ -38,6 +38,25 @@ class WithStreams(WithClientAPI):
         self.addCleanup(source.close)
         self.assertEqual(200, source.status)
         return source
+
+    def listenAgain(self, user: str, lastId: str | None, bridge: Bridge) -> EventSource:
+        """
+        As a browser does, until it is let in.
+        """
+
+        def opened() -> EventSource | None:
+            source = EventSource(bridge.port, asUser(user), lastId)
+            self.addCleanup(source.close)
+            self.assertIn(source.status, (200, 503))
+            return source if source.status == 200 else None
+
+        return eventually(opened, "a stream", pause=0.2)
+
+
+class WithStreams(Listening):
+    """
+    Users who listen, and those who write to them.
+    """
 
     def say(self, sender: str, to: str, text: str, bridge: Bridge | None = None) -> str:
         """
@@ -426,7 +445,7 @@ class Returning(WithStreams):
         source.expectEnd()
         bob.message(jid(user), "between")
         bob.request("localhost", PING)
-        again = self._listenAgain(user, source.lastId, self.bridge)
+        again = self.listenAgain(user, source.lastId, self.bridge)
         bob.message(jid(user), "after")
         again.expect("after")
         self.assertEqual(["between", "after"], again.bodies())
@@ -440,10 +459,10 @@ class Returning(WithStreams):
         self.told(user, source)
         lastId = source.lastId
         source.close()
-        with Chatter(self.login("bob"), user) as bob:
+        with Chatter(self.login("bob"), jid(user)) as bob:
             seen: list[Event] = []
             for turn in range(4):
-                source = self._listenAgain(user, lastId, bridge)
+                source = self.listenAgain(user, lastId, bridge)
                 eventually(lambda source=source: len(source.seen) >= 20, "events")  # type: ignore[misc]
                 if turn % 2:
                     source.close()
@@ -454,7 +473,7 @@ class Returning(WithStreams):
                 seen += source.seen
                 lastId = source.lastId
             bob.stop()
-            source = self._listenAgain(user, lastId, bridge)
+            source = self.listenAgain(user, lastId, bridge)
             bob.write()
             source.expect(bob.sent[-1])
             seen += source.seen
@@ -495,19 +514,6 @@ class Returning(WithStreams):
         again.expect(expected[-1], 30)
         self.assertEqual(expected, self.texts(again))
 
-    def _listenAgain(self, user: str, lastId: str | None, bridge: Bridge) -> EventSource:
-        """
-        As a browser does, until it is let in.
-        """
-
-        def opened() -> EventSource | None:
-            source = EventSource(bridge.port, asUser(user), lastId)
-            self.addCleanup(source.close)
-            self.assertIn(source.status, (200, 503))
-            return source if source.status == 200 else None
-
-        return eventually(opened, "a stream", pause=0.2)
-
 
 class Chatter:
     """
@@ -516,10 +522,15 @@ class Chatter:
     @ivar sent: the texts.
     """
 
-    def __init__(self, client: Client, to: str) -> None:
+    def __init__(self, client: Client, *to: str, kind: str = "chat") -> None:
+        """
+        @param to: addresses, each of which gets its share.
+        @param kind: the type of the messages.
+        """
         self.sent: list[str] = []
         self._client = client
-        self._to = jid(to)
+        self._to = to
+        self._kind = kind
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
@@ -542,8 +553,9 @@ class Chatter:
         """
         Write once more.
         """
-        self.sent.append(f"chatter {len(self.sent)}")
-        self._client.message(self._to, self.sent[-1])
+        number = len(self.sent)
+        self.sent.append(f"chatter {number}")
+        self._client.message(self._to[number % len(self._to)], self.sent[-1], self._kind)
 
     def _write(self) -> None:
         while not self._enough.wait(0.04):

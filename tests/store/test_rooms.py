@@ -52,6 +52,21 @@ class RoomStoreTests(StoreTestCase):
         self.assertEqual(changes, await self.rooms.changes(ROOM, 10**1000, 500))
         self.assertEqual([], await self.rooms.changes(ROOM, -(10**1000), 500))
 
+    async def test_since(self) -> None:
+        """
+        Changes from a time on come in their order, some at a time: of a room, or of one user.
+        """
+        changes = [change(user, "member", time) for time, user in ((1000, BOB), (3000, KATE), (2000, BOB))]
+        for each in changes:
+            await self.rooms.record(ROOM, each)
+        other = change(KATE, "none", 4000)
+        await self.rooms.record(OTHER, other)
+        self.assertEqual(changes[1:], await self.rooms.since(ROOM, 1001, 0, 500))
+        self.assertEqual(changes[1:2], await self.rooms.since(ROOM, 1001, 0, 1))
+        self.assertEqual(changes[2:], await self.rooms.since(ROOM, 1000, 2, 500))
+        self.assertEqual([(ROOM, changes[1]), (OTHER, other)], await self.rooms.sinceOf(KATE, 3000, 500))
+        self.assertEqual([(ROOM, changes[1])], await self.rooms.sinceOf(KATE, -5, 1))
+
     async def test_departed(self) -> None:
         """
         Who left without the server's knowledge is kept in mind until told, removed or added again.
