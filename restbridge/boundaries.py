@@ -64,6 +64,17 @@ class Link(Protocol):
         """
 
 
+class LastingLink(Link, Protocol):
+    """
+    A link whose stream is made again when it breaks.
+    """
+
+    async def restored(self, timeout: float) -> bool:
+        """
+        Whether stanzas can be sent again, as soon as they can; C{False} when C{timeout} seconds are over.
+        """
+
+
 class Taker(Protocol):
     """
     Someone to whom a stanza from the stream is offered.
@@ -105,9 +116,16 @@ class UserLink(Link, Protocol):
         Offer what no one waits for to these, in their order, after those that are there already.
         """
 
+    def whenBroken(self, call: Callable[[str], object]) -> None:
+        """
+        Call C{call} with the reason each time the connection breaks, or is closed: who waits for anything
+        waits in vain. The login may go on, by another one.
+        """
+
     def whenEnded(self, call: Callable[[str], object]) -> None:
         """
-        Call C{call} with the reason when the stream ends.
+        Call C{call} with the reason when the login ends; a broken connection is not its end while the server
+        keeps it (XEP-0198).
         """
 
     def hold(self) -> None:

@@ -6,7 +6,8 @@ the first of them and let go some time after the last.
 
     open -> known secret, checked lately              -> the session's link
          -> the same login is under way already       -> wait for it
-         -> attempts -> login -> right: new session, or what the old one knows is renewed
+         -> attempts -> login -> right: new session, or what the old one knows is renewed; one whose
+                                 connection broke goes on, where the server has kept it
                               -> wrong: None, later; the secret is known no more
                               -> nobody can say: 503
 
@@ -33,8 +34,8 @@ from restbridge.boundaries import Credential
 from restbridge.config import UserDomain
 from restbridge.stanzas.errors import LinkDown, LoginRefused
 from restbridge.stanzas.jid import JID
-from restbridge.users.attempts import Attempt, Attempts, TooManyAttempts
 from restbridge.web.answer import Refusal, unavailable
+from restbridge.web.attempts import Attempt, Attempts, TooManyAttempts
 from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.userstream import UserStream
 
@@ -207,8 +208,7 @@ class Sessions(Service):
             self.log.warn("{user} can't be logged in: {reason}", user=user.bare, reason=down.reason)
             raise unavailable(f"{user.domain}: {down.reason}") from None
         except TooManyAttempts as many:
-            headers = (("Retry-After", str(many.retryAfter)),)
-            raise Refusal(429, "wait", "policy-violation", str(many), headers=headers) from None
+            raise many.refusal() from None
         finally:
             for attempt in attempts:
                 attempt.succeeded()
@@ -218,13 +218,20 @@ class Sessions(Service):
         most = served.settings.maxSessions
         if self._places[user.domain] >= most and user.bare not in self._sessions:
             raise unavailable(f"{most} users of {user.domain} are logged in; that is as many as may be")
+        session = self._sessions.get(user.bare)
+        broken = session.link if session is not None and session.link.whyDown() is not None else None
         self._places[user.domain] += 1
         try:
-            link = await served.logins.login(user, credential)
+            link = await served.logins.login(user, credential, broken)
         except BaseException:
             self._places[user.domain] -= 1
             raise
-        link.whenEnded(lambda reason: self._ended(user, link, reason))
+        if link is broken:
+            self.log.info("The session of {user} goes on by another connection", user=user.bare)
+            # It has its place already.
+            self._places[user.domain] -= 1
+        else:
+            link.whenEnded(lambda reason: self._ended(user, link, reason))
         return self._admit(user, link, mark, isToken=credential.isToken)
 
     def _admit(self, user: JID, link: UserStream, mark: bytes, *, isToken: bool) -> UserStream:
@@ -235,9 +242,13 @@ class Sessions(Service):
             link.close()
             raise LinkDown("restbridge is stopping")
         session = self._sessions.get(user.bare)
-        if session is not None and session.link.whyDown() is None:
-            link.close()
-        else:
+        if session is not None and session.link is not link:
+            if session.link.whyDown() is None:
+                link.close()
+            else:
+                session.link.close()
+                session = None
+        if session is None:
             idle = self._served[user.domain].settings.idle
             session = self._sessions[user.bare] = _Session(link, idle, self._clock)
         session.learn(mark, isToken=isToken)

@@ -3,7 +3,8 @@ Logging in as a user (RFC 6120): one attempt, from the domain's routes to a boun
 
 ::
 
-    routes -> endpoint -> GuardedXmlStream -> STARTTLS -> SASL -> bind -> session -> UserStream
+    routes -> endpoint -> GuardedXmlStream -> STARTTLS -> SASL -> resume -> the UserStream that there was
+                                                               -> bind -> session -> enable -> UserStream
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML, serialize
 from restbridge.workers import Workers
+from restbridge.xmpp.management import ENABLE, NS_SM, Ledger, countOf
 from restbridge.xmpp.sasl import Authentication
 from restbridge.xmpp.stream import SECURED_EVENT, GuardedXmlStream
 from restbridge.xmpp.userstream import UserStream
@@ -131,6 +133,74 @@ class Session(BaseFeatureInitiatingInitializer):
         return _ask(self.xmlstream, Element(self.feature))
 
 
+class Enable(BaseFeatureInitiatingInitializer):
+    """
+    Stream management (XEP-0198), where the server has it.
+
+    @ivar ledger: L{None} where it hasn't.
+    """
+
+    feature = (NS_SM, "sm")
+
+    def __init__(self, stream: GuardedXmlStream) -> None:
+        super().__init__(stream)
+        self.ledger: Ledger | None = None
+
+    def start(self) -> Deferred[None]:
+        return _askManagement(self.xmlstream, ENABLE).addCallback(self._answered)
+
+    def _answered(self, answer: Element) -> None:
+        self.ledger = Ledger.of(answer)
+
+
+class Resume(BaseFeatureInitiatingInitializer):
+    """
+    Going on with a login whose connection broke. No step comes after it then; where the server doesn't know
+    the login any more, it is over.
+
+    @ivar handled: how many stanzas the server has handled; L{None} where the login doesn't go on.
+    """
+
+    feature = (NS_SM, "sm")
+
+    def __init__(self, stream: GuardedXmlStream, broken: UserStream) -> None:
+        super().__init__(stream)
+        self.handled: int | None = None
+        self._broken = broken
+        self._claimed = False
+
+    def start(self) -> Deferred[None] | None:
+        ledger = self._broken.claim()
+        if ledger is None:
+            return None
+        self._claimed = True
+        answered = _askManagement(self.xmlstream, ledger.resumption())
+        return answered.addCallback(self._answered, ledger.name)
+
+    def abandon(self) -> None:
+        """
+        The attempt to log in has failed.
+        """
+        if self._claimed:
+            self._broken.unclaim()
+
+    def _answered(self, answer: Element, name: str | None) -> None:
+        if answer.name == "failed":
+            self._broken.close()
+            return
+        self.handled = countOf(answer)
+        if answer.name != "resumed" or answer.getAttribute("previd") != name or self.handled is None:
+            raise LinkDown("the server says nothing sensible about a session to be resumed")
+        del self.xmlstream.initializers[1:]
+
+
+def _askManagement(stream: GuardedXmlStream, request: str) -> Deferred[Element]:
+    answered: Deferred[Element] = Deferred()
+    stream.addOnetimeObserver(f"/*[@xmlns='{NS_SM}']", answered.callback)
+    stream.send(request)
+    return answered
+
+
 def _ask(stream: GuardedXmlStream, payload: Element) -> Deferred[Element]:
     """
     The server's result; Twisted's own IQ fails over errors that it doesn't know.
@@ -202,37 +272,67 @@ class Logins:
         self._workers = workers
         self._clock = clock
 
-    def login(self, user: JID, credential: Credential) -> Deferred[UserStream]:
+    def login(
+        self, user: JID, credential: Credential, broken: UserStream | None = None
+    ) -> Deferred[UserStream]:
         """
         Log a user in. It takes as long as the server does: cancelling ends it.
 
         Fails with L{LoginRefused} where the server doesn't accept the credential; with L{LinkDown} where
         nothing can be said about it.
-        """
-        return Deferred.fromCoroutine(self._login(user, credential)).addErrback(self._inWords)
 
-    async def _login(self, user: JID, credential: Credential) -> UserStream:
+        @param broken: a login of the user whose connection is gone; it goes on if that is possible, and is
+            what the deferred fires with then.
+        """
+        return Deferred.fromCoroutine(self._login(user, credential, broken)).addErrback(self._inWords)
+
+    async def _login(self, user: JID, credential: Credential, broken: UserStream | None) -> UserStream:
         problem: Exception = LinkDown(f"no server of {self._domain} is known")
         for route in await self._routes():
             try:
-                stream = await self._negotiate(route, user, credential)
+                return await self._negotiate(route, user, credential, broken)
             except (ConnectError, DNSLookupError) as error:
                 # Only what was never connected is tried elsewhere: a server's word counts for its domain.
                 problem = error
-            else:
-                return UserStream(stream=stream, address=stream.address, clock=self._clock)
         raise problem
 
-    async def _negotiate(self, route: Route, user: JID, credential: Credential) -> GuardedXmlStream:
+    async def _negotiate(
+        self, route: Route, user: JID, credential: Credential, broken: UserStream | None
+    ) -> UserStream:
+        enable: Enable
+        resume: Resume | None = None
+
         def steps(stream: GuardedXmlStream) -> list[Any]:
+            nonlocal enable, resume
+            enable = Enable(stream)
+            resume = None if broken is None else Resume(stream, broken)
             startTLS = [StartTLS(stream, configurationForTLS=self._options())] if route.startTLS else []
             return [
                 *startTLS,
                 Authentication(stream, user=user.local or "", credential=credential, workers=self._workers),
+                *([] if resume is None else [resume]),
                 Bind(stream, user),
                 Session(stream, required=False),
+                enable,
             ]
 
+        try:
+            stream = await self._initialized(route.endpoint, steps)
+        except BaseException:
+            if resume is not None:
+                resume.abandon()
+            raise
+        if broken is not None and resume is not None and resume.handled is not None:
+            broken.resume(stream, resume.handled)
+            return broken
+        return UserStream(stream=stream, address=stream.address, clock=self._clock, ledger=enable.ledger)
+
+    async def _initialized(
+        self, endpoint: IStreamClientEndpoint, steps: Callable[[GuardedXmlStream], list[Any]]
+    ) -> GuardedXmlStream:
+        """
+        A stream that has gone through all steps.
+        """
         negotiated: Deferred[GuardedXmlStream] = Deferred()
 
         def settle(result: Any) -> None:
@@ -245,7 +345,7 @@ class Logins:
         for event in _OUTCOMES:
             factory.addBootstrap(event, settle)
         factory.addBootstrap(SECURED_EVENT, self._hurry)
-        stream: GuardedXmlStream = await _connected(route.endpoint, factory)
+        stream: GuardedXmlStream = await _connected(endpoint, factory)
         try:
             await negotiated
         except BaseException:

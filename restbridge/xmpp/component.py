@@ -68,6 +68,7 @@ class Component(Service):
         @param confirm: whether L{Component.confirm} waits until the server has taken the stanza.
         """
         self.domain = domain
+        self._clock = clock
         self._confirm = confirm
         self._entity = entity
         self.exchange = Exchange(clock=clock, send=self.send)
@@ -103,6 +104,10 @@ class Component(Service):
         deferred: Deferred[None] = Deferred(self._awaitingUp.remove)
         self._awaitingUp.append(deferred)
         return deferred
+
+    async def restored(self, timeout: float) -> bool:
+        isUp = self.whenUp().addCallback(lambda _: True)
+        return await isUp.addTimeout(timeout, self._clock, lambda *_: False)
 
     def whyDown(self) -> str | None:
         return self._stream.reason

@@ -1,10 +1,10 @@
 """
 Whether the server has taken a stanza.
 
-Neither XEP-0114 nor a client's stream without XEP-0198 has acknowledgements, but a server reads a
-stream in order, and routes what is addressed to its own end back to it: a stanza to an own address is
-a barrier. One is under way at a time;
-what is sent meanwhile shares the next one, so the price is a round trip, not a stanza each.
+XEP-0114 has no acknowledgements, and those of XEP-0198 may come before the error about what they cover
+(L{restbridge.xmpp.management}). But a server reads a stream in order, and routes what is addressed to its
+own end back to it: a stanza to an own address is a barrier. One is under way at a time; what is sent
+meanwhile shares the next one, so the price is a round trip, not a stanza each.
 
 ::
 

@@ -5,16 +5,19 @@ IQs that await an answer (RFC 6120, section 8.2.3).
 
     request -> (own address, peer, id) -> Deferred -> the answer | NoAnswer | LinkDown | cancelled
 
-An answer counts only from whom was asked, to whom asked. Nothing is left behind in any of the ends.
+An answer counts only from whom was asked, to whom asked; one with the right id from anybody else is dropped.
+Nothing is left behind in any of the ends.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
@@ -34,7 +37,10 @@ class Exchange:
     The requests of one stream.
 
     @ivar pending: how many wait.
+    @ivar impostors: how many answers were dropped, because they came from somebody else than was asked.
     """
+
+    log = Logger()
 
     def __init__(self, *, clock: IReactorTime, send: Callable[[Element], object]) -> None:
         """
@@ -43,6 +49,8 @@ class Exchange:
         self._clock = clock
         self._send = send
         self._pending: dict[Key, _Pending] = {}
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self.impostors = 0
 
     @property
     def pending(self) -> int:
@@ -61,19 +69,24 @@ class Exchange:
         deferred: Deferred[Element] = Deferred(lambda _: self._cancelled(key))
         expiry = self._clock.callLater(timeout, self._expire, key, timeout)
         self._pending[key] = _Pending(deferred, expiry)
+        self._asked[key[0], key[2]] += 1
         return deferred
 
     def take(self, stanza: Element) -> bool:
         """
-        Take an answer that is awaited.
+        Take an answer that is awaited, or pretends to be it.
         """
         if stanza.name != "iq" or stanza.getAttribute("type") not in ("result", "error"):
             return False
         attributes = stanza.attributes
         key = (attributes.get("to", ""), attributes.get("from", ""), attributes.get("id", ""))
-        if key not in self._pending:
+        if key in self._pending:
+            self._forget(key).callback(stanza)
+            return True
+        if (key[0], key[2]) not in self._asked:
             return False
-        self._forget(key).callback(stanza)
+        self.impostors += 1
+        self.log.debug("{sender} answers what {own} asked somebody else", sender=key[1], own=key[0])
         return True
 
     def linkLost(self, reason: str) -> None:
@@ -91,6 +104,10 @@ class Exchange:
 
     def _forget(self, key: Key) -> Deferred[Element]:
         pending = self._pending.pop(key)
+        asked = (key[0], key[2])
+        self._asked[asked] -= 1
+        if not self._asked[asked]:
+            del self._asked[asked]
         if pending.expiry.active():
             pending.expiry.cancel()
         return pending.deferred

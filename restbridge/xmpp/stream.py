@@ -49,6 +49,11 @@ SECURED_EVENT = "//event/restbridge/secured"
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds from the connection to a stream that is up."""
 
+CLOSE_TIMEOUT = 3.0
+"""Seconds for the server to close its side of a stream that is closed."""
+
+STOPPING = "restbridge is stopping"
+
 
 @implementer(IHandshakeListener)
 class GuardedXmlStream(XmlStream):
@@ -199,6 +204,7 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
         self._failure: str | None = None
         self._said: str | None = None
         self._deadline: IDelayedCall | None = None
+        self._closed: Deferred[None] | None = None
         self._backoff = Backoff()
 
         factory.protocol = GuardedXmlStream
@@ -222,12 +228,17 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
 
     def close(self) -> Deferred[None]:
         """
-        End the stream in order, for good.
+        End the stream in order, for good: nothing more is sent, but what the server has sent by then is read
+        (RFC 6120, section 4.4).
         """
-        if self.reason is None:
-            self.xmlstream.sendFooter()
-        self._said = self._failure = "restbridge is stopping"
-        return self.service.stopService()
+        if self.reason is not None:
+            return self.service.stopService()
+        self._said = self._failure = STOPPING
+        self.xmlstream.sendFooter()
+        self._down(STOPPING)
+        self._closed = Deferred()
+        closed = self._closed.addTimeout(CLOSE_TIMEOUT, self._clock, lambda _, __: None)
+        return closed.addCallback(lambda _: self.service.stopService())
 
     def abort(self, reason: str) -> None:
         """
@@ -261,6 +272,9 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
         super().connectionLost(failure)
         self._disarm()
         self._down(self._failure or closeInWords(failure))
+        closed, self._closed = self._closed, None
+        if closed is not None and not closed.called:
+            closed.callback(None)
 
     def _disarm(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -3,6 +3,12 @@ A stream that is logged in as a user: a L{restbridge.boundaries.UserLink}.
 
 Addresses are as the server fills them in (RFC 6120, section 8.1): what goes out has no C{from}, what
 comes in without one is from the own account, and a message or IQ to nobody is for it, too.
+
+Where the server manages streams (XEP-0198) a login is kept for a while when its connection breaks::
+
+    up -> broken -> kept -> (a login of the same user)  -> resumed -> up
+                         -> (none in time, or no longer) -> ended
+    up -> closed by either side, stream error            -> ended
 """
 
 from __future__ import annotations
@@ -20,11 +26,19 @@ from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 from restbridge.boundaries import Taker
 from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
 from restbridge.stanzas.jid import JID
-from restbridge.stanzas.xml import NS_CLIENT, NS_STREAMS, NS_XML, StanzaTooLarge, serialize
+from restbridge.stanzas.xml import (
+    NS_CLIENT,
+    NS_STREAMS,
+    NS_XML,
+    OversizedStanza,
+    StanzaTooLarge,
+    serialize,
+)
 from restbridge.xmpp.archive import Archive
 from restbridge.xmpp.confirmations import Confirmations
 from restbridge.xmpp.exchange import Exchange
 from restbridge.xmpp.inbound import Inbound
+from restbridge.xmpp.management import ASK, NS_SM, HandledTooMuch, Ledger, countOf
 from restbridge.xmpp.stream import CLOSED_EVENT, OVERSIZED_EVENT, GuardedXmlStream, closeInWords
 
 MAX_SENT = 250_000
@@ -35,6 +49,9 @@ Bytes of a stanza that is sent. Past 256 KiB Prosody, and ejabberd as Debian has
 CLOSE_TIMEOUT = 2.0
 """Seconds for the server to close its side of a stream that is closed."""
 
+_ALLOWING = frozenset(("connection-timeout",))
+"""Stream errors that are only about the connection."""
+
 _LANG = (NS_XML, "lang")
 
 Answered = TypeVar("Answered", Element, Element | None)
@@ -42,47 +59,53 @@ Answered = TypeVar("Answered", Element, Element | None)
 
 class UserStream:
     """
-    One user's login, from the moment when it is bound to its end. It is not made again: whoever holds it
-    logs in anew.
+    One user's login, from the moment when it is bound to its end, over one connection or several. Between
+    them it is down, and who waits for anything is told so; nothing of it is sent again. What holds for the
+    login stays: its address, its presence, its rooms, whom stanzas are offered to.
 
     @ivar address: what the server has bound.
     @ivar available: whether the last presence to all, if there was one, was available.
-    @ivar busy: whether somebody waits for an answer, or holds the stream.
+    @ivar busy: whether somebody waits for an answer, or holds the login.
     """
 
-    def __init__(self, *, stream: GuardedXmlStream, address: JID, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        *,
+        stream: GuardedXmlStream,
+        address: JID,
+        clock: IReactorTime,
+        ledger: Ledger | None = None,
+    ) -> None:
         """
         @param stream: logged in a moment ago.
+        @param ledger: empty; L{None} where the server doesn't manage streams.
         """
         self.address = address
         self.available = False
-        self._stream = stream
         self._clock = clock
+        self._ledger = ledger
         self._reason: str | None = None
+        self._awaitingBreak: list[Callable[[str], object]] = []
         self._awaitingEnd: list[Callable[[str], object]] = []
         self._closing: IDelayedCall | None = None
-        self._over = False
+        self._owed: IDelayedCall | None = None
+        self._expiry: IDelayedCall | None = None
+        self._keptUntil: float | None = None
+        self._claimed = self._final = self._over = False
         self._holds = 0
-        self.exchange = Exchange(clock=clock, send=self.send)
+        self.exchange = Exchange(clock=clock, send=self._sendOnce)
         self.archive = Archive(request=self.exchange.request)
         self.confirmations = Confirmations(
-            address=address.full, clock=clock, send=self.send, abort=self._abort
+            address=address.full, clock=clock, send=self._sendOnce, abort=self._abort
         )
         self._takers: list[Taker] = [self.confirmations, self.exchange, self.archive]
-        inbound = Inbound(
+        self._inbound = Inbound(
             takers=self._takers,
             answer=_unavailable,
             send=self.send,
             absent={"from": address.bare, "to": address.full},
         )
-        self._received = inbound.received
-        stream.addObserver(OVERSIZED_EVENT, inbound.oversized)
-        stream.addObserver(STREAM_ERROR_EVENT, self._failed)
-        stream.addObserver(CLOSED_EVENT, lambda _: self._down("the server closed the session"))
-        stream.addObserver(STREAM_END_EVENT, self._ended)
-        # Twisted's own dispatch matches each stanza against every observer's XPath.
-        stream.setDispatchFn(self._element)
-        self.confirmations.linkUp()
+        self._attach(stream)
 
     @property
     def busy(self) -> bool:
@@ -103,9 +126,15 @@ class UserStream:
         """
         self._takers.extend(takers)
 
+    def whenBroken(self, call: Callable[[str], object]) -> None:
+        """
+        See L{restbridge.boundaries.UserLink}.
+        """
+        self._awaitingBreak.append(call)
+
     def whenEnded(self, call: Callable[[str], object]) -> None:
         """
-        Call C{call} with the reason when the stream ends.
+        Likewise.
         """
         self._awaitingEnd.append(call)
 
@@ -113,16 +142,9 @@ class UserStream:
         return self._reason
 
     def send(self, stanza: Element) -> None:
-        if self._reason is not None:
-            raise LinkDown(self._reason)
-        self._address(stanza)
-        written = Element((NS_CLIENT, stanza.name), stanza.defaultUri)
-        written.children = stanza.children
-        written.attributes = {name: value for name, value in stanza.attributes.items() if name != "from"}
-        data = serialize(written).encode()
-        if len(data) > MAX_SENT:
-            raise StanzaTooLarge(len(data), MAX_SENT)
-        self._stream.send(data)
+        # Who says something, or enters a room, waits, and learns that it was lost.
+        isAwaited = stanza.name == "message" or _isEntrance(stanza)
+        self._write(stanza, again=not isAwaited)
         if stanza.name == "presence" and not stanza.hasAttribute("to"):
             self.available = not stanza.hasAttribute("type")
 
@@ -142,15 +164,95 @@ class UserStream:
         """
         Close the stream in order (RFC 6120, section 4.4); fires when the connection is gone.
         """
+        self._final = True
+        if self._keptUntil is not None:
+            self._finish()
         if self._over:
             return succeed(None)
         gone: Deferred[None] = Deferred()
         self.whenEnded(lambda _: gone.callback(None))
         if self._reason is None:
             self._down("the session was closed")
-            self._stream.sendFooter()
-            self._stream.transport.loseConnection()
+            if self._ledger is not None:
+                # What isn't acknowledged at the end the server takes for lost (XEP-0198, section 7).
+                self._stream.send(self._ledger.acknowledgement())
+            self._endStream()
         return gone
+
+    def claim(self) -> Ledger | None:
+        """
+        What the login can be resumed by; L{None} if it can't, or somebody is at it. Either C{resume} or
+        C{unclaim} follows.
+        """
+        if self._keptUntil is None or self._claimed:
+            return None
+        self._claimed = True
+        self._disarm()
+        return self._ledger
+
+    def unclaim(self) -> None:
+        """
+        Nothing has come of it; another may try.
+        """
+        self._claimed = False
+        if self._keptUntil is not None:
+            self._expireIn(self._keptUntil - self._clock.seconds())
+
+    def resume(self, stream: GuardedXmlStream, handled: int) -> None:
+        """
+        Go on, by another connection.
+
+        @param handled: how many stanzas the server has handled.
+        @raise LinkDown: it can't have, or the login was ended meanwhile.
+        """
+        if self._keptUntil is None or self._ledger is None:
+            self._turnDown(stream, "")
+            raise LinkDown("the session has ended while it was resumed")
+        try:
+            again = self._ledger.resumed(handled)
+        except HandledTooMuch as problem:
+            self._turnDown(stream, problem.error)
+            self.close()
+            raise LinkDown(str(problem)) from None
+        self._claimed, self._keptUntil, self._reason = False, None, None
+        self._attach(stream)
+        for data in again:
+            self._stream.send(data)
+            self._ledger.sent(data)
+
+    def _attach(self, stream: GuardedXmlStream) -> None:
+        self._stream = stream
+        stream.addObserver(OVERSIZED_EVENT, self._oversized)
+        stream.addObserver(STREAM_ERROR_EVENT, self._failed)
+        stream.addObserver(CLOSED_EVENT, self._closed)
+        stream.addObserver(STREAM_END_EVENT, self._ended)
+        # Twisted's own dispatch matches each stanza against every observer's XPath.
+        stream.setDispatchFn(self._element)
+        self.confirmations.linkUp()
+
+    def _sendOnce(self, stanza: Element) -> None:
+        """
+        Send what somebody waits for: it fails with the connection.
+        """
+        self._write(stanza, again=False)
+
+    def _write(self, stanza: Element, *, again: bool) -> None:
+        """
+        @param again: whether to send it again where the login is resumed and the server hasn't handled it.
+        """
+        if self._reason is not None:
+            raise LinkDown(self._reason)
+        self._address(stanza)
+        written = Element((NS_CLIENT, stanza.name), stanza.defaultUri)
+        written.children = stanza.children
+        written.attributes = {name: value for name, value in stanza.attributes.items() if name != "from"}
+        data = serialize(written).encode()
+        if len(data) > MAX_SENT:
+            raise StanzaTooLarge(len(data), MAX_SENT)
+        self._stream.send(data)
+        if self._ledger is not None:
+            self._ledger.sent(data if again else None)
+            self._ask(self._ledger)
 
     def _address(self, stanza: Element) -> None:
         stanza["from"] = self.address.full
@@ -174,7 +276,73 @@ class UserStream:
         if element.uri == NS_STREAMS:
             self._stream.onElement(element)
         elif self._reason is None:
-            self._received(element)
+            if self._ledger is not None:
+                if element.uri == NS_SM:
+                    self._count(element, self._ledger)
+                    return
+                self._ledger.received(element)
+                if element.name == "message":
+                    # Unasked: what isn't acknowledged when the login ends is delivered once more.
+                    self._owe(self._ledger)
+            self._inbound.received(element)
+
+    def _oversized(self, oversized: OversizedStanza) -> None:
+        if self._ledger is not None:
+            self._ledger.received(oversized.stanza)
+        self._inbound.oversized(oversized)
+
+    def _count(self, element: Element, ledger: Ledger) -> None:
+        """
+        The server asks what was handled, or says it.
+        """
+        if element.name == "r":
+            self._owe(ledger)
+        count = countOf(element)
+        if element.name == "a" and count is not None:
+            try:
+                ledger.handled(count)
+            except HandledTooMuch as problem:
+                self._refuse(problem)
+            else:
+                self._ask(ledger)
+
+    def _owe(self, ledger: Ledger) -> None:
+        """
+        Acknowledge what has come: at once, and once more behind all that comes in one go, however often the
+        server asks in it; it may be one that doesn't listen.
+        """
+        if self._owed is None:
+            said = ledger.acknowledgement()
+            self._stream.send(said)
+            self._owed = self._clock.callLater(0, self._acknowledge, ledger, said)
+
+    def _acknowledge(self, ledger: Ledger, said: str) -> None:
+        self._owed = None
+        if ledger.acknowledgement() != said:
+            self._stream.send(ledger.acknowledgement())
+
+    def _ask(self, ledger: Ledger) -> None:
+        if ledger.asks():
+            self._stream.send(ASK)
+
+    def _refuse(self, problem: HandledTooMuch) -> None:
+        self._final = True
+        self._down(str(problem))
+        self._stream.send(problem.error)
+        self._endStream()
+
+    def _turnDown(self, stream: GuardedXmlStream, error: str) -> None:
+        """
+        End the stream of a connection by which the login can't go on.
+        """
+        stream.send(error)
+        stream.sendFooter()
+        stream.transport.loseConnection()
+        self._clock.callLater(CLOSE_TIMEOUT, stream.transport.abortConnection)
+
+    def _endStream(self) -> None:
+        self._stream.sendFooter()
+        self._stream.transport.loseConnection()
 
     def _abort(self, reason: str) -> None:
         self._down(reason)
@@ -183,27 +351,67 @@ class UserStream:
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StreamError):
+            self._final = self._final or error.condition not in _ALLOWING
             self._down(f"the server ended the session: {error.condition}")
         else:
+            # What can't be read now would come again.
+            self._final = True
             self._down(f"the session failed: {failure.getErrorMessage()}")
+
+    def _closed(self, _: object) -> None:
+        self._final = self._final or self._reason is None
+        self._down("the server closed the session")
 
     def _ended(self, failure: Failure) -> None:
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
+        self._down(self._reason or closeInWords(failure), isConnected=False)
+        ledger = self._ledger
+        if self._final or ledger is None or ledger.name is None:
+            self._finish()
+            return
+        self._keptUntil = self._clock.seconds() + ledger.seconds
+        self._expireIn(ledger.seconds)
+
+    def _expireIn(self, seconds: float) -> None:
+        self._expiry = self._clock.callLater(max(0.0, seconds), self._finish)
+
+    def _disarm(self) -> None:
+        if self._expiry is not None and self._expiry.active():
+            self._expiry.cancel()
+        self._expiry = None
+
+    def _finish(self) -> None:
+        """
+        The login is over.
+        """
+        self._disarm()
+        self._keptUntil = None
         self._over = True
-        reason = self._reason or closeInWords(failure)
-        self._down(reason)
         for call in self._awaitingEnd:
+            call(self._reason or "")
+
+    def _down(self, reason: str, *, isConnected: bool = True) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        if self._owed is not None:
+            self._owed.cancel()
+            self._owed = None
+        if isConnected:
+            # Neither side's close, nor an error that ends the stream, has to come to an end by itself.
+            self._closing = self._clock.callLater(CLOSE_TIMEOUT, self._stream.transport.abortConnection)
+        self.exchange.linkLost(reason)
+        self.confirmations.linkLost(reason)
+        for call in self._awaitingBreak:
             call(reason)
 
-    def _down(self, reason: str) -> None:
-        if self._reason is None:
-            self._reason = reason
-            if not self._over:
-                # Neither side's close, nor an error that ends the stream, has to come to an end by itself.
-                self._closing = self._clock.callLater(CLOSE_TIMEOUT, self._stream.transport.abortConnection)
-            self.exchange.linkLost(reason)
-            self.confirmations.linkLost(reason)
+
+def _isEntrance(stanza: Element) -> bool:
+    """
+    Whether a stanza is a presence to somebody, as rooms are entered by (XEP-0045, section 7.2).
+    """
+    return stanza.name == "presence" and stanza.hasAttribute("to") and not stanza.hasAttribute("type")
 
 
 def _unavailable(iq: Element) -> Element:

@@ -79,10 +79,11 @@ modules:
   mod_ping: {{}}
   mod_pubsub: {{plugins: [flat, pep]}}
   mod_roster: {{}}
-  mod_stream_mgmt: {{}}
-  mod_time: {{}}
+{management}  mod_time: {{}}
   mod_version: {{}}
 """
+
+MANAGEMENT = "  mod_stream_mgmt: {{resume_timeout: {keeps}, max_resume_timeout: {keeps}}}\n"
 
 COMPONENT = (
     '  - {{port: {port}, ip: "{loopback}", module: ejabberd_service, access: all, shaper: none,'
@@ -211,6 +212,7 @@ class Ejabberd(Server):
             format="scram" if self.hashed else "plain",
             disabled=json.dumps(self._disabled()),
             httpPort=self._httpPort,
+            management="" if self.keeps is None else MANAGEMENT.format(keeps=self.keeps),
             components=components.rstrip(),
         )
 

@@ -38,9 +38,10 @@ plugin_paths = {{ "{modules}" }}
 admins = {{ }}
 modules_enabled = {{
     "roster"; "saslauth"; "tls"; "disco"; "ping"; "version"; "time"; "uptime"; "lastactivity"; "mam";
-    "carbons"; "private"; "pep"; "bookmarks"; "vcard4"; "vcard_legacy"; "blocklist"; "smacks"; "posix";
-    "admin_shell";
+    "carbons"; "private"; "pep"; "bookmarks"; "vcard4"; "vcard_legacy"; "blocklist"; "posix";
+    "admin_shell"; {management}
 }}
+smacks_hibernation_time = {keeps}
 modules_disabled = {{ "s2s" }}
 allow_registration = false
 c2s_require_encryption = {demandsTLS}
@@ -173,6 +174,8 @@ class Prosody(Server):
             runAsRoot=_lua(os.geteuid() == 0),
             modules=MODULES,
             demandsTLS=_lua(self.demandsTLS),
+            management="" if self.keeps is None else '"smacks";',
+            keeps=self.keeps or 0,
             authentication="tokens" if self.tokens else accounts,
             accounts=accounts,
             tokensFile=self._tokens,

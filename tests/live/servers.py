@@ -148,6 +148,8 @@ class Server:
     @cvar certificateName: the host that the certificate is for.
     @cvar hashed: whether passwords are stored as SCRAM-SHA-1 hashes.
     @cvar tokens: whether the L{token} of an account opens it.
+    @cvar keeps: seconds for which a login is kept whose connection broke (XEP-0198); L{None} where streams
+        are not managed.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Server:
     certificateName: ClassVar[str] = HOST
     hashed: ClassVar[bool] = False
     tokens: ClassVar[bool] = False
+    keeps: ClassVar[int | None] = 60
     refusesSecondComponent: bool
     """Whether a second connection for the same component domain gets C{<conflict/>}."""
 

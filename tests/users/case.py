@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from restbridge.boundaries import Credential
 from restbridge.config import UserDomain
 from restbridge.stanzas.jid import JID
-from restbridge.users.attempts import Attempts
 from restbridge.users.sessions import RECHECK, Served, Sessions
 from restbridge.web.answer import Refusal
+from restbridge.web.attempts import Attempts
 from restbridge.xmpp.c2s import Logins
 from tests.users.fakes import CLOSED, FakeLogins, FakeStream
 

@@ -28,6 +28,7 @@ class FakeStream:
         self.address = address
         self.busy = False
         self._reason: str | None = None
+        self._isKept = False
         self._awaitingEnd: list[Callable[[str], object]] = []
 
     def whyDown(self) -> str | None:
@@ -37,6 +38,9 @@ class FakeStream:
         self._awaitingEnd.append(call)
 
     def close(self) -> Deferred[None]:
+        if self._isKept:
+            self._isKept = False
+            self.end()
         if self._reason is not None:
             return succeed(None)
         self._reason = CLOSED
@@ -44,9 +48,23 @@ class FakeStream:
         self.whenEnded(lambda _: gone.callback(None))
         return gone
 
+    def lose(self) -> None:
+        """
+        The connection is gone, and the server keeps the login.
+        """
+        self._reason = "the connection broke"
+        self._isKept = True
+
+    def resume(self) -> None:
+        """
+        There is another connection.
+        """
+        self._reason = None
+        self._isKept = False
+
     def end(self) -> None:
         """
-        The connection is gone.
+        The login is gone.
         """
         self._reason = self._reason or "the server ended the session: reset"
         calls, self._awaitingEnd = self._awaitingEnd, []
@@ -58,10 +76,13 @@ class FakeStream:
 class FakeLogin:
     """
     A login under way.
+
+    @ivar broken: what it goes on with, if it can.
     """
 
     user: JID
     credential: Credential
+    broken: FakeStream | None
     outcome: Deferred[Any]
 
 
@@ -77,8 +98,8 @@ class FakeLogins:
         self.made: list[str] = []
         self.underWay: list[FakeLogin] = []
 
-    def login(self, user: JID, credential: Credential) -> Deferred[Any]:
-        login = FakeLogin(user, credential, Deferred(lambda _: self.underWay.remove(login)))
+    def login(self, user: JID, credential: Credential, broken: FakeStream | None = None) -> Deferred[Any]:
+        login = FakeLogin(user, credential, broken, Deferred(lambda _: self.underWay.remove(login)))
         self.made.append(user.bare)
         self.underWay.append(login)
         return login.outcome
@@ -91,6 +112,16 @@ class FakeLogins:
         stream = FakeStream(JID(login.user.local, login.user.domain, f"restbridge-{len(self.made)}"))
         login.outcome.callback(stream)
         return stream
+
+    def resume(self, which: int = 0) -> FakeStream:
+        """
+        The server accepts the credential, and goes on with the login that it has kept.
+        """
+        login = self.underWay.pop(which)
+        assert login.broken is not None
+        login.broken.resume()
+        login.outcome.callback(login.broken)
+        return login.broken
 
     def refuse(self, which: int = 0) -> None:
         """

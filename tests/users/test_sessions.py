@@ -10,8 +10,8 @@ from typing import Any, cast
 from twisted.internet.defer import AlreadyCalledError, CancelledError, Deferred
 
 from restbridge.stanzas.errors import LinkDown
-from restbridge.users.attempts import TOKENS
 from restbridge.web.answer import Refusal
+from restbridge.web.attempts import TOKENS
 from tests.users.case import DOMAIN, ELSEWHERE, IDLE, SessionsCase
 
 
@@ -282,6 +282,128 @@ class EndTests(SessionsCase):
         stream = self.logins.accept()
         self.clock.advance(300)
         self.assertClosed(stream)
+
+
+class KeptTests(SessionsCase):
+    """
+    A session whose connection broke, and which the server keeps.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sessions = self.makeSessions(idle=300, most=1)
+        self.stream = self.opened()
+        self.stream.lose()
+
+    def test_resumed(self) -> None:
+        """
+        The next request logs in again and goes on with it, as do those behind it.
+        """
+        openings = [self.assertAsks(), self.open()]
+        self.assertIs(self.logins.underWay[0].broken, self.stream)
+        self.logins.resume()
+        for opening in openings:
+            self.assertIs(self.successResultOf(opening), self.stream)
+        self.assertShared(self.stream)
+
+    def test_place(self) -> None:
+        """
+        It has one place, broken, resumed or not.
+        """
+        for _ in range(3):
+            self.assertRefused(self.open(user="bob"), 503)
+            self.assertAsks()
+            self.logins.resume()
+            self.assertRefused(self.open(user="bob"), 503)
+            self.stream.lose()
+        self.stream.close()
+        self.opened(user="bob")
+
+    def test_up(self) -> None:
+        """
+        A secret that is checked beside a session whose connection stands is no reason to touch that.
+        """
+        self.assertAsks()
+        self.logins.resume()
+        self.assertAsks("token", isToken=True)
+        self.assertIsNone(self.logins.underWay[0].broken)
+
+    def test_otherSecrets(self) -> None:
+        """
+        What else was known of it still is.
+        """
+        self.assertAsks("token", isToken=True)
+        self.logins.resume()
+        self.assertShared(self.stream)
+        self.assertShared(self.stream, "token", isToken=True)
+
+    def test_notKept(self) -> None:
+        """
+        Where the server doesn't go on with it there is a new one, and nothing is left of the old.
+        """
+        ends: list[str] = []
+        self.stream.whenEnded(ends.append)
+        opening = self.assertAsks()
+        fresh = self.logins.accept()
+        self.assertIs(self.successResultOf(opening), fresh)
+        self.assertIsNot(fresh, self.stream)
+        self.assertEqual(len(ends), 1)
+        self.assertShared(fresh)
+        self.clock.advance(300)
+        self.assertClosed(fresh)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        fresh.end()
+        self.opened(user="bob")
+
+    def test_expired(self) -> None:
+        """
+        Likewise when it has ended meanwhile.
+        """
+        self.stream.close()
+        opening = self.assertAsks()
+        self.assertIsNone(self.logins.underWay[0].broken)
+        fresh = self.logins.accept()
+        self.assertIs(self.successResultOf(opening), fresh)
+
+    def test_refused(self) -> None:
+        """
+        A wrong secret changes nothing for it; the right one, once refused, ends it.
+        """
+        self.assertIsNone(self.successResultOf(self.wrong()))
+        self.assertAsks()
+        self.logins.resume()
+        self.stream.lose()
+        self.assertIsNone(self.successResultOf(self.wrong("right")))
+        self.assertAsks()
+        self.assertIsNone(self.logins.underWay[0].broken)
+
+    def test_together(self) -> None:
+        """
+        Of two logins with different secrets one goes on with it; the other's is surplus.
+        """
+        byPassword, byToken = self.open(), self.open("token", isToken=True)
+        self.assertNoResult(byToken)
+        self.logins.resume()
+        surplus = self.logins.accept()
+        self.assertIs(self.successResultOf(byPassword), self.stream)
+        self.assertIs(self.successResultOf(byToken), self.stream)
+        self.assertClosed(surplus)
+        self.assertUp(self.stream)
+
+    def test_idle(self) -> None:
+        """
+        It ends when nobody has used it for long, as any other.
+        """
+        self.clock.advance(300)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.opened(user="bob")
+
+    def test_stop(self) -> None:
+        """
+        The end of the bridge doesn't wait for it.
+        """
+        self.successResultOf(self.sessions.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class PlacesTests(SessionsCase):

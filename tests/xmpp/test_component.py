@@ -7,6 +7,7 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,7 +18,7 @@ from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused
 from restbridge.xmpp.component import MAX_SENT, Component
 from restbridge.xmpp.entity import Entity
-from restbridge.xmpp.stream import HANDSHAKE_TIMEOUT
+from restbridge.xmpp.stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 from tests.xmpp.fakes import Server, Taking, stanza
 
 PING = "<iq type='get' from='bot@bridge.localhost' to='localhost' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
@@ -100,6 +101,26 @@ class LifeTests(ComponentTestCase):
         self.clock.advance(1)
         self.server.accept()
         self.assertEqual(self.server.read(), "")
+
+    def test_restored(self) -> None:
+        """
+        Whoever waits for a stream that is down is told when it is up, or that this takes too long.
+        """
+        self.connect()
+        self.assertIs(True, self.successResultOf(self.restored(0)))
+        self.server.refuses = True
+        self.server.drop()
+        soon, later = self.restored(1), self.restored(100)
+        self.clock.advance(1)
+        self.assertIs(False, self.successResultOf(soon))
+        self.server.refuses = False
+        self.clock.advance(30)
+        self.assertNoResult(later)
+        self.server.accept()
+        self.assertIs(True, self.successResultOf(later))
+
+    def restored(self, timeout: float) -> Deferred[bool]:
+        return Deferred.fromCoroutine(self.component.restored(timeout))
 
     def test_connectionLost(self) -> None:
         """
@@ -187,10 +208,32 @@ class LifeTests(ComponentTestCase):
 
     def test_stop(self) -> None:
         """
-        Stopping closes the stream and leaves nothing behind.
+        Stopping closes the stream in order: nothing more is sent, and what the server has sent by then is
+        taken. It leaves nothing behind.
+        """
+        self.connect()
+        taker = Taking()
+        self.component.offerTo([taker])
+        pending = self.component.request(stanza(PING), 30)
+        stopped = self.component.stopService()
+        self.assertIn("</stream:stream>", self.server.read())
+        self.failureResultOf(pending, LinkDown)
+        self.assertRaises(LinkDown, self.component.send, stanza(PING))
+        self.server.write("<message from='bob@localhost' to='bot@bridge.localhost'><body>Hi</body></message>")
+        self.assertEqual(len(taker.taken), 1)
+        self.assertNoResult(stopped)
+        self.server.write("</stream:stream>")
+        self.server.drop()
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopUnanswered(self) -> None:
+        """
+        A server that doesn't close its side is waited for, but not for long.
         """
         self.connect()
         stopped = self.component.stopService()
+        self.clock.advance(CLOSE_TIMEOUT)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(self.server.connected)

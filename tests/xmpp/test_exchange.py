@@ -98,12 +98,38 @@ class ExchangeTests(SynchronousTestCase):
 
     def test_impostors(self) -> None:
         """
-        An answer counts only from whom was asked, to whom asked, with the id, as an answer.
+        An answer counts only from whom was asked. From anybody else it is dropped, so that no webhook takes
+        it for something either, and counted.
+        """
+        waiting = self.request()
+        for sender in ("mallory@localhost", "localhost/x", "bot@bridge.localhost", "localhost.evil"):
+            for kind in ("result", "error"):
+                impostor = PONG.replace("'localhost'", f"'{sender}'").replace("result", kind)
+                self.assertTrue(self.exchange.take(stanza(impostor)), impostor)
+        self.assertNoResult(waiting)
+        self.assertEqual(self.exchange.impostors, 8)
+        self.assertTrue(self.exchange.take(stanza(PONG)))
+        self.assertEqual(self.successResultOf(waiting)["from"], "localhost")
+        self.assertNothingLeft()
+
+    def test_tooLate(self) -> None:
+        """
+        An answer after the end is nobody's, and nobody is accused.
+        """
+        waiting = [self.request(), self.request(PING.replace("to='localhost'", "to='example.com'"))]
+        self.exchange.take(stanza(PONG))
+        self.assertTrue(self.exchange.take(stanza(PONG.replace("'localhost'", "'example.com'"))))
+        for late in (PONG, PONG.replace("'localhost'", "'mallory@localhost'")):
+            self.assertFalse(self.exchange.take(stanza(late)))
+        self.assertEqual((self.exchange.impostors, len(list(map(self.successResultOf, waiting)))), (0, 2))
+        self.assertNothingLeft()
+
+    def test_others(self) -> None:
+        """
+        What has another address, another id, or is no answer, is for somebody else to take.
         """
         waiting = self.request()
         for impostor in (
-            PONG.replace("from='localhost'", "from='mallory@localhost'"),
-            PONG.replace("from='localhost'", "from='localhost/x'"),
             PONG.replace("to='bot@", "to='other@"),
             PONG.replace("id='1'", "id='2'"),
             PONG.replace("id='1'", ""),
@@ -112,6 +138,7 @@ class ExchangeTests(SynchronousTestCase):
         ):
             self.assertFalse(self.exchange.take(stanza(impostor)), impostor)
         self.assertNoResult(waiting)
+        self.assertEqual(self.exchange.impostors, 0)
 
     def test_duplicate(self) -> None:
         """
