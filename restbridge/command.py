@@ -14,6 +14,7 @@ from secrets import token_urlsafe
 
 from argon2 import PasswordHasher
 
+from restbridge import outbox
 from restbridge.config import ConfigurationRefused, load
 
 TOKEN_BYTES = 32
@@ -46,6 +47,8 @@ def _usage() -> ArgumentParser:
     hashing.set_defaults(command=lambda _: hashPassword())
     token = commands.add_parser("new-token", help="print a fresh bearer token and the hash to configure")
     token.set_defaults(command=lambda _: newToken())
+    words = "see what waits for durable callbacks, and the dead letters; retry or drop them"
+    outbox.describe(commands.add_parser("outbox", help=words, description=f"{words.capitalize()}."))
     return parser
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -64,9 +64,11 @@ class Transaction(Protocol):
 
     Statements are such as SQLite (3.35) and PostgreSQL (13) both know, with C{?} for each parameter.
 
-    @ivar claiming: what ends a C{SELECT} of rows that no other bridge shall have.
+    @ivar locking: what ends a C{SELECT} of rows that nobody else shall change meanwhile.
+    @ivar claiming: likewise, where those that somebody else has locked are left out.
     """
 
+    locking: str
     claiming: str
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
@@ -152,8 +154,12 @@ class Database(Service):
 
     log = Logger()
 
-    def __init__(self, *, engine: Engine, reactor: Any) -> None:
+    def __init__(self, *, engine: Engine, reactor: Any, needed: bool = True) -> None:
+        """
+        @param needed: whether it is opened at the start, not by the first work, which may never come.
+        """
         self._engine = engine
+        self._needed = needed
         self._reactor = reactor
         self._thread = ThreadPool(minthreads=0, maxthreads=1, name="store")
         self._connection: Connection | None = None
@@ -163,14 +169,16 @@ class Database(Service):
     def startService(self) -> None:
         super().startService()
         self._thread.start()
-        # Whoever starts the bridge hears at once of a database that can't be used.
-        Deferred.fromCoroutine(self.run(lambda _: None)).addErrback(self._unusable)
+        if self._needed:
+            # Whoever starts the bridge hears at once of a database that can't be used.
+            Deferred.fromCoroutine(self.run(lambda _: None)).addErrback(self._unusable)
 
     def stopService(self) -> Deferred[None]:
         """
         Close the database, behind all work that is under way.
         """
-        last = Deferred.fromCoroutine(self.run(lambda _: None))
+        # What was never opened isn't opened now.
+        last = Deferred.fromCoroutine(self.run(lambda _: None)) if self._busy else succeed(None)
         super().stopService()
         closed = last.addBoth(lambda _: deferToThreadPool(self._reactor, self._thread, self._close))
         return closed.addBoth(self._stopped)

@@ -33,6 +33,7 @@ STEPS: Sequence[str] = (
     CREATE INDEX affiliations_of_room ON affiliations (room, number);
     """,
     """
+    CREATE INDEX affiliations_of_user ON affiliations ("user", time);
     CREATE TABLE conversations (
         number {number},
         key TEXT NOT NULL UNIQUE,
@@ -43,13 +44,14 @@ STEPS: Sequence[str] = (
         holder TEXT
     );
     CREATE INDEX conversations_due ON conversations (callback, due);
+    CREATE INDEX conversations_held ON conversations (holder) WHERE holder IS NOT NULL;
     CREATE TABLE messages (
         number {number},
         conversation BIGINT NOT NULL REFERENCES conversations,
         webhook TEXT NOT NULL,
         received BIGINT NOT NULL,
         stanza TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
         problem TEXT NOT NULL
     );
     CREATE INDEX messages_of_conversation ON messages (conversation, number);
@@ -61,7 +63,7 @@ STEPS: Sequence[str] = (
         webhook TEXT NOT NULL,
         received BIGINT NOT NULL,
         stanza TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
         problem TEXT NOT NULL,
         died BIGINT NOT NULL
     );

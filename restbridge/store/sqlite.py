@@ -32,7 +32,8 @@ class SQLiteConnection:
     @raise sqlite3.Error: it can't be opened, or a later version of restbridge has written it.
     """
 
-    claiming = ""
+    # Whoever writes has the whole file.
+    locking = claiming = ""
 
     def __init__(self, path: Path | str) -> None:
         # With L{None} no statement begins a transaction by itself.

@@ -4,7 +4,9 @@ A stanza to its callback, and the reply back: the table of contents of this room
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -16,9 +18,18 @@ from twisted.words.xish.domish import Element
 from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
 from restbridge.stanzas.replies import takesReply
 from restbridge.stanzas.xml import XMLRefused
+from restbridge.store.database import StoreFailed
+from restbridge.store.journal import JournalFull
 from restbridge.webhook.filter import fits
+from restbridge.webhook.outbox import Outbox
 from restbridge.webhook.receiver import Busy, Receiver
 from restbridge.webhook.reply import replyTo
+
+
+class Stopping(Exception):
+    """
+    Nothing more is delivered.
+    """
 
 
 class Callbacks:
@@ -28,12 +39,22 @@ class Callbacks:
 
     log = Logger()
 
-    def __init__(self, *, receivers: Sequence[Receiver], send: Callable[[Element], object]) -> None:
+    def __init__(
+        self,
+        *,
+        receivers: Sequence[Receiver],
+        send: Callable[[Element], object],
+        outboxes: Mapping[str, Outbox] = MappingProxyType({}),
+    ) -> None:
         """
         @param send: writes a stanza; may raise L{LinkDown} or L{XMLRefused}.
+        @param outboxes: of the durable ones, by their names.
         """
         self._receivers = receivers
+        self._outboxes = outboxes
         self._send = send
+        self._underWay: set[Deferred[None]] = set()
+        self._finished: Deferred[None] | None = None
 
     def start(self) -> None:
         """
@@ -48,15 +69,59 @@ class Callbacks:
         """
         for receiver in self._receivers:
             if fits(receiver.settings, stanza):
-                Deferred.fromCoroutine(self._deliver(stanza, receiver)).addErrback(self._failed, stanza)
+                delivery = Deferred.fromCoroutine(self._way(stanza, receiver))
+                self._underWay.add(delivery)
+                delivery.addErrback(self._failed, stanza).addBoth(self._done, delivery)
                 return True
         return False
+
+    def finish(self) -> Deferred[None]:
+        """
+        Deliver nothing more: who sends something now is told to try again later. Fires when all that was
+        under way is done; cancelled, gives that up, and tells its senders.
+        """
+        self._finished = Deferred(lambda _: self._giveUp())
+        self._fireIfDone()
+        return self._finished
+
+    def _giveUp(self) -> None:
+        for delivery in list(self._underWay):
+            delivery.cancel()
+
+    def _done(self, _: object, delivery: Deferred[None]) -> None:
+        self._underWay.discard(delivery)
+        self._fireIfDone()
+
+    def _fireIfDone(self) -> None:
+        if self._finished is not None and not self._finished.called and not self._underWay:
+            self._finished.callback(None)
+
+    def _way(self, stanza: Element, receiver: Receiver) -> Coroutine[Any, Any, None]:
+        """
+        An IQ is called for while its sender waits, whatever the callback.
+        """
+        if stanza.name != "iq" and receiver.settings.delivery == "durable":
+            return self._keep(stanza, receiver)
+        return self._deliver(stanza, receiver)
+
+    async def _keep(self, stanza: Element, receiver: Receiver) -> None:
+        """
+        Leave a stanza to the outbox, which answers it when it is delivered.
+        """
+        try:
+            await self._outboxes[receiver.settings.outbox].accept(stanza)
+        except (JournalFull, StoreFailed, XMLRefused) as problem:
+            reply = self._undelivered(stanza, receiver, problem)
+            if reply is not None:
+                self._sendReply(stanza, reply)
 
     async def _deliver(self, stanza: Element, receiver: Receiver) -> None:
         """
         The whole way of a stanza.
         """
         try:
+            if self._finished is not None:
+                raise Stopping("restbridge is stopping")
             response = await receiver.call(stanza)
         except Exception as problem:
             reply = self._undelivered(stanza, receiver, problem)
@@ -103,8 +168,10 @@ class Callbacks:
 
 
 def _error(problem: Exception) -> StanzaError:
-    if isinstance(problem, Busy):
+    if isinstance(problem, (Busy, JournalFull, StoreFailed)):
         return StanzaError.of("resource-constraint")
+    if isinstance(problem, XMLRefused):
+        return StanzaError.of("policy-violation", str(problem))
     if isinstance(problem, (DeferredTimeout, ConnectTimeout)):
         return StanzaError.of("remote-server-timeout")
     return StanzaError.of("recipient-unavailable")

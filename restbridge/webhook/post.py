@@ -15,23 +15,22 @@ import attrs
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IConsumer, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
-    URI,
     Agent,
     BrowserLikePolicyForHTTPS,
-    HTTPConnectionPool,
     RequestTransmissionFailed,
     ResponseDone,
     ResponseNeverReceived,
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
+
+from restbridge.webhook.wire import Dialer, Pool
 
 MAX_RESPONSE = 256 * 1024
 """Bytes of a receiver's answer that are read."""
@@ -51,7 +50,8 @@ class Response:
     """
     A receiver's answer.
 
-    @ivar mediaType: its Content-Type header; L{None} without one.
+    @ivar mediaType: its Content-Type header, C{encoded/gzip} or the like for a compressed body; L{None}
+        without one.
     """
 
     status: int
@@ -61,40 +61,38 @@ class Response:
     headers: Headers = attrs.field(factory=Headers, eq=False)
 
 
-@implementer(IStreamClientEndpoint)
-@attrs.define
-class _Noting:
+@implementer(IAgent)
+@attrs.frozen
+class _Plain:
     """
-    An endpoint that remembers whether it was asked to connect: whether a request got a connection of
-    its own.
-    """
-
-    endpoint: IStreamClientEndpoint
-    connected: bool = False
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
-        self.connected = True
-        return self.endpoint.connect(factory)
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """
-    @ivar last: the endpoint of the request that was made last.
+    Asks for bodies as they are: treq would ask for gzip, and inflate a megabyte to a gigabyte before anything
+    counts it.
     """
 
-    last: _Noting
+    _agent: IAgent
 
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
-        self._reactor = reactor
-        self._policy = policy
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        plain = Headers() if headers is None else headers.copy()
+        plain.setRawHeaders(b"accept-encoding", [b"identity"])
+        answer: Deferred[IResponse] = self._agent.request(method, uri, plain, bodyProducer)
+        return answer.addCallback(_plain)
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, uri.host, uri.port)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        self.last = _Noting(endpoint)
-        return self.last
+
+def _plain(response: IResponse) -> IResponse:
+    """
+    A response whose body is encoded all the same, as one of a type that nobody reads.
+    """
+    codings = b",".join(response.headers.getRawHeaders(b"content-encoding", []))
+    response.headers.removeHeader(b"content-encoding")
+    if codings.strip().lower() not in (b"", b"identity"):
+        response.headers.setRawHeaders(b"content-type", [b"encoded/" + codings])
+    return response
 
 
 @implementer(IBodyProducer)
@@ -125,18 +123,23 @@ class Poster:
     Makes the calls. Redirects are not followed, and nothing of a call is kept after it.
     """
 
-    def __init__(self, *, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
+    def __init__(
+        self, *, reactor: Any, policy: IPolicyForHTTPS | None = None, allowPrivate: bool = True
+    ) -> None:
         """
         @param policy: how TLS peers are verified; by default against the system's roots.
+        @param allowPrivate: whether receivers may have addresses that aren't public.
         """
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool = Pool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = KEPT_CONNECTIONS
         # It would retry only what it takes for idempotent, which no POST is; see call.
         self._pool.retryAutomatically = False
-        self._endpoints = _Endpoints(reactor, policy or BrowserLikePolicyForHTTPS())
-        self._agent = Agent.usingEndpointFactory(reactor, self._endpoints, self._pool)
-        fresh = HTTPConnectionPool(reactor, persistent=False)
-        self._freshAgent = Agent.usingEndpointFactory(reactor, self._endpoints, fresh)
+        self._dialer = Dialer(
+            reactor=reactor, policy=policy or BrowserLikePolicyForHTTPS(), allowPrivate=allowPrivate
+        )
+        self._agent = _Plain(Agent.usingEndpointFactory(reactor, self._dialer, self._pool))
+        fresh = Pool(reactor, persistent=False)
+        self._freshAgent = _Plain(Agent.usingEndpointFactory(reactor, self._dialer, fresh))
         self._clock = reactor
 
     async def call(
@@ -152,6 +155,7 @@ class Poster:
         @param timeout: seconds for the whole call.
         @raise DeferredTimeout: the time is over.
         @raise ResponseTooLarge: see there.
+        @raise AddressRefused: the receiver's addresses aren't public.
         @raise Exception: what Twisted's agent fails with.
         """
         whole = Deferred.fromCoroutine(self._call(method, url, headers, body))
@@ -166,12 +170,12 @@ class Poster:
 
     async def _call(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
         request = self._request(self._agent, method, url, headers, body)
-        endpoint = self._endpoints.last
+        line = self._dialer.last
         try:
             response = await request
         except (ResponseNeverReceived, RequestTransmissionFailed) as failed:
             cancelled = any(reason.check(CancelledError) for reason in failed.reasons)
-            if endpoint.connected or cancelled:
+            if line.connected or cancelled:
                 raise
             response = await self._request(self._freshAgent, method, url, headers, body)
         return await _read(response)

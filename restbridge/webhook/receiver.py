@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from secrets import token_urlsafe
 from typing import Protocol
 
 from twisted.internet.defer import DeferredLock, DeferredSemaphore
@@ -25,7 +24,7 @@ from restbridge.stanzas.media import INPUTS, JSON, XML, choose, encode
 from restbridge.stanzas.xml import NS_XML
 from restbridge.webhook.filter import expand, stanzaVariables
 from restbridge.webhook.post import Response
-from restbridge.webhook.signature import signatureHeaders
+from restbridge.webhook.signature import newWebhookId, signatureHeaders
 
 AT_ONCE = 64
 """Calls to one callback at the same time."""
@@ -106,10 +105,11 @@ class Receiver:
         if self._format is None and response.status < 500:
             self._format = choose(accept, "", (XML, JSON))
 
-    async def call(self, stanza: Element) -> Response:
+    async def call(self, stanza: Element, webhookId: str | None = None) -> Response:
         """
         Deliver a stanza.
 
+        @param webhookId: the same with each attempt; L{None} where there is but one.
         @raise Busy: too many wait already.
         @raise Exception: see L{restbridge.webhook.post.Poster.call}.
         """
@@ -119,16 +119,16 @@ class Receiver:
         try:
             await self._free.acquire()
             try:
-                return await self._post(stanza)
+                return await self._post(stanza, webhookId)
             finally:
                 self._free.release()
         finally:
             self.waiting -= 1
 
-    async def _post(self, stanza: Element) -> Response:
+    async def _post(self, stanza: Element, webhookId: str | None) -> Response:
         mediaType = await self._mediaType()
         body = encode(mediaType, stanza)
-        headers = {**self._headers(), "Content-Type": mediaType, **self._signature(body)}
+        headers = {**self._headers(), "Content-Type": mediaType, **self._signature(webhookId, body)}
         language = stanza.getAttribute((NS_XML, "lang"))
         if language and language.isascii() and language.isprintable():
             headers["Content-Language"] = language
@@ -151,9 +151,8 @@ class Receiver:
         configured = {name: value.reveal() for name, value in self.settings.headers.items()}
         return {"User-Agent": USER_AGENT, "Accept": ", ".join(INPUTS), **configured}
 
-    def _signature(self, body: bytes) -> dict[str, str]:
-        if self.settings.secret is None:
-            return {}
-        return signatureHeaders(
-            self.settings.secret.reveal(), f"msg_{token_urlsafe(18)}", int(time.time()), body
-        )
+    def _signature(self, webhookId: str | None, body: bytes) -> dict[str, str]:
+        if not self.settings.secret:
+            return {} if webhookId is None else {"webhook-id": webhookId}
+        secrets = [secret.reveal() for secret in self.settings.secret]
+        return signatureHeaders(secrets, webhookId or newWebhookId(), int(time.time()), body)

@@ -129,6 +129,20 @@ class DatabaseTests(StoreTestCase):
             await self.started().run(places)
         self.assertIn("later version", str(caught.exception))
 
+    async def test_lazy(self) -> None:
+        """
+        One that may never be needed touches no file until it is; neither does its end.
+        """
+        store = Database(engine=sqliteEngine(self.path), reactor=reactor, needed=False)
+        store.startService()
+        await store.stopService()
+        self.assertFalse(self.path.exists())
+        store = Database(engine=sqliteEngine(self.path), reactor=reactor, needed=False)
+        store.startService()
+        await store.run(place)
+        await store.stopService()
+        self.assertEqual(1, len(await self.started().run(places)))
+
     def test_notStarted(self) -> None:
         """
         A store that was not started has touched no file.

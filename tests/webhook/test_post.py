@@ -4,8 +4,12 @@ L{restbridge.webhook.post}: HTTP on the wire, without a wire.
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -13,11 +17,34 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
-from restbridge.webhook.post import MAX_RESPONSE, ResponseTooLarge
-from tests.webhook.wire import OK, TIMEOUT, PosterTestCase
+from restbridge.webhook.filter import expand
+from restbridge.webhook.post import MAX_RESPONSE, Response, ResponseTooLarge
+from restbridge.webhook.reply import replyTo
+from restbridge.webhook.wire import MAX_HEAD
+from tests.webhook.fakes import CHAT, stanza
+from tests.webhook.wire import OK, TIMEOUT, Connection, PosterTestCase
+
+HOSTILE = [
+    *["", ".", "..", "%", "%2f", "/../..", "//evil/", "?", "#", "&d=e", "@evil", "\\", "{to}", ":443"],
+    *["\r\n\r\nGET / HTTP/1.1\r\n", " HTTP/1.1\r\nHost: evil", "http://evil/", "\0", "\x85"],
+    *["\N{LINE SEPARATOR}", "\N{FULLWIDTH SOLIDUS}\N{FULLWIDTH FULL STOP}"],
+]
+BOMB = gzip.compress(bytes(1024 * 1024 * 128), 9)
 
 
 class PosterTests(PosterTestCase):
+    def fresh(self) -> None:
+        """
+        No connection so far.
+        """
+
+    def callOn(self, connection: Connection | None) -> tuple[Deferred[Response], Connection]:
+        """
+        A call, on that connection if there is one.
+        """
+        call = self.call()
+        return call, connection or self.accept()
+
     def test_call(self) -> None:
         """
         A call is one request, and the answer is read whole.
@@ -253,17 +280,154 @@ class PosterTests(PosterTestCase):
         request = self.accept().read().lower()
         self.assertEqual((request.count(b"user-agent:"), request.count(b"configured")), (1, 1))
 
-    def test_brokenGzip(self) -> None:
+    def test_encoded(self) -> None:
         """
-        A compressed answer that isn't is as good as empty; its connection isn't used again.
+        The receiver is asked for a body as it is. One that comes compressed all the same is not inflated, and
+        of a type that nobody reads; its status counts.
+        """
+        call = self.call(accept_encoding="gzip")
+        connection = self.accept()
+        asked = [line for line in connection.read().lower().split(b"\r\n") if b"accept-encoding" in line]
+        self.assertEqual(asked, [b"accept-encoding: identity"])
+        body = gzip.compress(b'{"body": "hello"}')
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+        connection.answer(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        response = self.successResultOf(call)
+        self.assertEqual((response.status, response.mediaType, response.body), (200, "encoded/gzip", body))
+        self.assertEqual(replyTo(stanza(CHAT), response).children, [])  # type: ignore[union-attr]
+        self.assertIdle()
+
+    def test_identity(self) -> None:
+        """
+        To say that a body is as it is changes nothing.
+        """
+        for said in (b"identity", b" Identity", b""):
+            self.setUp()
+            call = self.call()
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: %b\r\n" % said
+            self.accept().answer(head + b"Content-Length: 2\r\n\r\nhi")
+            response = self.successResultOf(call)
+            self.assertEqual((response.mediaType, response.body), ("text/plain", b"hi"))
+
+    def test_bomb(self) -> None:
+        """
+        A megabyte that would be inflated to a gigabyte costs what is read of it.
+        """
+        for coding in (b"gzip", b"gzip, gzip", b"x, gzip", b"deflate", b"GZIP"):
+            self.setUp()
+            call = self.call()
+            connection = self.accept()
+            connection.answer(b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\n\r\n" % coding)
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            while connection.open:
+                connection.answer(BOMB[:65536])
+                self.reactor.advance(0)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 4 * MAX_RESPONSE)
+            tracemalloc.stop()
+            self.failureResultOf(call, ResponseTooLarge)
+            self.assertIdle()
+
+    def test_head(self) -> None:
+        """
+        A head that doesn't end closes the connection, whatever it is made of, on a fresh connection or a kept
+        one; and no more than the limit is read of it.
+        """
+        start = b"HTTP/1.1 200 OK\r\n"
+        for begun, endless in (
+            (b"HTTP/1.1 200 ", b"OK" * 500),
+            (b"", b"x" * 1000),
+            (start, b"X: y\r\n" * 100),
+            (start, b":\n" * 1000),
+            (start + b"X: y\r\n", b" folded\r\n" * 100),
+            (start + b"X: ", b"y" * 1000),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 10),
+        ):
+            for make in (self.fresh, self.kept):
+                self.setUp()
+                call, connection = self.callOn(make())
+                connection.answer(begun)
+                sent = 0
+                while connection.open:
+                    self.assertLessEqual(sent, MAX_HEAD)
+                    connection.answer(endless)
+                    sent += len(endless)
+                    self.reactor.advance(0)
+                self.failureResultOf(call, ResponseFailed)
+                self.assertIdle()
+
+    def test_headAtOnce(self) -> None:
+        """
+        A head of 100,000 headers is refused, though it come in one piece and end; the log says why.
         """
         call = self.call()
         connection = self.accept()
-        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 16\r\n\r\n"
-        connection.answer(head + b"This is no gzip.")
-        self.assertEqual(self.successResultOf(call).body, b"")
-        self.assertFalse(connection.open)
+        connection.answer(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"Content-Length: 0\r\n\r\n")
+        self.reactor.advance(0)
+        self.assertIn(str(MAX_HEAD), str(self.failureResultOf(call, ResponseFailed).value))
         self.assertIdle()
+
+    def test_largeHead(self) -> None:
+        """
+        A large head is read, whatever follows it at once, and the next on the same connection is, too.
+        """
+        head = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (MAX_HEAD // 6 - 20)
+        body = b"x" * MAX_RESPONSE
+        connection = self.kept()
+        for _ in range(3):
+            call = self.call()
+            connection.answer(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            self.assertEqual(self.successResultOf(call).body, body)
+        self.assertIdle()
+
+    def test_drip(self) -> None:
+        """
+        An answer that comes byte by byte ends with the time-out, wherever it is.
+        """
+        answer = b"HTTP/1.1 200 OK\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 99
+        for begun in (0, 20, 60):
+            self.setUp()
+            call = self.call()
+            connection = self.accept()
+            connection.answer(answer[:begun])
+            for byte in range(begun, begun + int(TIMEOUT)):
+                self.assertNoResult(call)
+                connection.answer(answer[byte : byte + 1])
+                self.reactor.advance(1)
+            self.failureResultOf(call, DeferredTimeout)
+            self.assertFalse(connection.open)
+            self.assertIdle()
+
+    def test_unasked(self) -> None:
+        """
+        What a receiver sends without being asked is no answer to what is asked next.
+        """
+        connection = self.kept()
+        connection.answer(OK)
+        self.reactor.advance(0)
+        self.assertFalse(connection.open)
+        call = self.call()
+        self.accept().answer(OK.replace(b"hi", b"ho"))
+        self.assertEqual(self.successResultOf(call).body, b"ho")
+
+    @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(HOSTILE))
+    def test_template(self, text: str, hostile: str) -> None:
+        """
+        Whatever a stanza holds, its call is one request to the host that is configured.
+        """
+        self.setUp()
+        variables = dict.fromkeys(("kind", "type", "to", "from"), text + hostile + text)
+        self.call(expand("http://h.example/a/{from}/{type}?c={to}&d={kind}", variables), b"")
+        self.assertEqual(self.reactor.resolver.asked, ["h.example"])
+        head, _, rest = self.accept().read().partition(b"\r\n\r\n")
+        first, *headers = head.split(b"\r\n")
+        self.assertRegex(first, rb"\APOST /a/[!-~]*/[!-~]*\?c=[!-~]*&d=[!-~]* HTTP/1\.1\Z")
+        self.assertNotRegex(first, rb"[#@]|/\.{1,2}/|&.*&|\?.*\?")
+        self.assertEqual(rest, b"")
+        names = sorted(header.partition(b":")[0].lower() for header in headers)
+        self.assertEqual(names, [b"accept-encoding", b"content-length", b"host"])
+        self.assertIn(b"Host: h.example", headers)
 
     def test_close(self) -> None:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from itertools import product
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -178,17 +179,29 @@ class CallTests(ReceiverTests):
 
     def test_signed(self) -> None:
         """
-        With a secret, each call is signed, under an id of its own.
+        With a secret, each call is signed, under an id of its own; with two, so that either verifies it.
         """
-        secret = f"whsec_{b64encode(bytes(24)).decode()}"
-        self.receiver = self.make(format=JSON, secret=Secret(secret))
+        secrets = [f"whsec_{b64encode(bytes([number]) * 24).decode()}" for number in (1, 2)]
+        self.receiver = self.make(format=JSON, secret=tuple(map(Secret, secrets)))
         for _ in range(2):
             self.deliver()
-        for call in self.caller.calls:
+        for call, secret in product(self.caller.calls, secrets):
             Webhook(secret).verify(call.body, dict(call.headers))
         first, second = (call.headers["webhook-id"] for call in self.caller.calls)
         self.assertNotEqual(first, second)
         self.assertNotIn(".", first + second)
+
+    def test_webhookId(self) -> None:
+        """
+        A call that may be repeated says under which id, signed or not.
+        """
+        secret = f"whsec_{b64encode(bytes(24)).decode()}"
+        for signing in (), (Secret(secret),):
+            self.receiver = self.make(format=JSON, secret=signing)
+            for _ in range(2):
+                Deferred.fromCoroutine(self.receiver.call(stanza(CHAT), "msg_1"))
+                self.assertEqual("msg_1", self.caller.calls[-1].headers["webhook-id"])
+        Webhook(secret).verify(self.caller.calls[-1].body, dict(self.caller.calls[-1].headers))
 
     def test_busy(self) -> None:
         """

@@ -13,22 +13,29 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 from twisted.trial.unittest import SynchronousTestCase
 
-from restbridge.webhook.signature import signatureHeaders
+from restbridge.webhook.signature import newWebhookId, signatureHeaders
 
 KEYS = st.binary(min_size=24, max_size=64).map(lambda key: f"whsec_{b64encode(key).decode()}")
 
 
 class SignatureTests(SynchronousTestCase):
-    @given(KEYS, st.dictionaries(st.text(st.characters(codec="utf-8")), st.integers()))
-    def test_verified(self, secret: str, document: dict[str, int]) -> None:
+    @given(
+        st.lists(KEYS, min_size=1, max_size=2, unique=True),
+        st.dictionaries(st.text(st.characters(codec="utf-8")), st.integers()),
+    )
+    def test_verified(self, secrets: list[str], document: dict[str, int]) -> None:
         """
-        The reference implementation of Standard Webhooks takes the signature, and none of another body.
+        The reference implementation of Standard Webhooks takes the signatures, with each of the secrets, and
+        none of another body or by another secret.
         """
         body = json.dumps(document).encode()
-        headers = signatureHeaders(secret, "msg_1", int(time.time()), body)
-        self.assertEqual(Webhook(secret).verify(body, headers), document)
+        headers = signatureHeaders(secrets, newWebhookId(), int(time.time()), body)
+        for secret in secrets:
+            self.assertEqual(Webhook(secret).verify(body, headers), document)
+            with self.assertRaises(WebhookVerificationError):
+                Webhook(secret).verify(body + b" ", headers)
         with self.assertRaises(WebhookVerificationError):
-            Webhook(secret).verify(body + b" ", headers)
+            Webhook(f"whsec_{b64encode(bytes(65)).decode()}").verify(body, headers)
 
     def test_example(self) -> None:
         """
@@ -36,7 +43,7 @@ class SignatureTests(SynchronousTestCase):
         """
         secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
         body = b'{"test": 2432232314}'
-        headers = signatureHeaders(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+        headers = signatureHeaders([secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
         self.assertEqual(
             headers,
             {

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IReactorPluggableNameResolver
@@ -39,8 +39,14 @@ class Resolution:
 @implementer(IHostnameResolver)
 class Resolver:
     """
-    Every name has the same address.
+    Every name has the same addresses.
+
+    @ivar asked: for which names somebody has asked.
     """
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+        self.asked: list[str] = []
 
     def resolveHostName(
         self,
@@ -50,9 +56,12 @@ class Resolver:
         addressTypes: object = None,
         transportSemantics: str = "TCP",
     ) -> Resolution:
+        self.asked.append(hostName)
         resolution = Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
-        resolutionReceiver.addressResolved(IPv4Address("TCP", "192.0.2.1", portNumber))
+        for address in self.addresses:
+            made = IPv6Address if ":" in address else IPv4Address
+            resolutionReceiver.addressResolved(made("TCP", address, portNumber))
         resolutionReceiver.resolutionComplete()
         return resolution
 
@@ -61,9 +70,19 @@ class Resolver:
 class Reactor(MemoryReactorClock):
     """
     A reactor in memory that resolves names at once.
+
+    @ivar resolver: by this one.
     """
 
-    nameResolver = Resolver()
+    def __init__(self) -> None:
+        super().__init__()
+        self.resolve("192.0.2.1")
+
+    def resolve(self, *addresses: str) -> None:
+        """
+        From now on every name has these addresses.
+        """
+        self.nameResolver = self.resolver = Resolver(*addresses)
 
     def installNameResolver(self, resolver: object) -> Any:
         raise NotImplementedError
@@ -118,7 +137,10 @@ class PosterTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Reactor()
-        self.poster = Poster(reactor=self.reactor)
+        self.poster = self.makePoster()
+
+    def makePoster(self) -> Poster:
+        return Poster(reactor=self.reactor)
 
     def call(self, url: str = "http://h/a", body: bytes = b"body", **headers: str) -> Deferred[Response]:
         call = Deferred.fromCoroutine(self.poster.call("POST", url, headers, body, TIMEOUT))

@@ -1,0 +1,831 @@
+"""
+What durable webhooks and confirmed sends promise, while everything around them fails.
+
+A promise is kept on SQLite with Prosody, and on PostgreSQL with ejabberd. What a user sent counts unless an
+error came back for it. What the bridge has not read when it is killed is gone, since a component's stream has
+no acknowledgements (XEP-0114); so the users also write to a witness, a receiver that never fails: what was
+sent before something that the witness has is journalled, and what is journalled is never lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from tests.live.bridge import Bridge, componentTable, environment
+from tests.live.case import BRIDGE, LiveCase, Promises
+from tests.live.client import CLIENT, Client, body, condition, kind
+from tests.live.ejabberd import Ejabberd
+from tests.live.moody import (
+    AWAY,
+    BREAKS,
+    FAILS,
+    HANGS,
+    JSON,
+    OK,
+    SLOW,
+    Call,
+    Mood,
+    Moody,
+    always,
+    busy,
+    inTurn,
+)
+from tests.live.postgresql import postgresql
+from tests.live.process import NotInTime, eventually
+from tests.live.prosody import Prosody
+from tests.live.relay import Filter, Relay
+from tests.live.servers import ACCOUNTS
+from tests.live.web import Answer
+
+SECOND = "bridge2.localhost"
+WITNESS = "witness"
+SECRETS = [f"whsec_{b64encode(word * 6).decode()}" for word in (b"past", b"next")]
+"""Two at once, as while an operator changes them."""
+
+BRISK: dict[str, Any] = {
+    "delivery": "durable",
+    "format": JSON,
+    "secret": SECRETS,
+    "timeout": 2,
+    "retries": [1],
+    "probes": [1, 1],
+}
+"""A durable callback that loses no time over a failure."""
+
+FAULTS = (
+    *(OK, FAILS, OK, SLOW, OK, BREAKS, OK, OK, busy(1), OK, HANGS, OK, OK, SLOW, FAILS, OK),
+    *(busy(1, 429), OK, OK, AWAY, OK, OK),
+)
+"""Each of them, among successes."""
+
+IN_TIME = 2.0
+"""Seconds within which every request over HTTP is answered, whatever the server does."""
+
+LEASE = 90.0
+"""Seconds after which others have taken over what a dead bridge was about to deliver, with some to spare."""
+
+ARCHIVE = (
+    "<query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'>"
+    "<max>50</max>{after}</set></query>"
+)
+RSM = "{http://jabber.org/protocol/rsm}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """
+    What a user has sent.
+
+    @ivar number: counts what this user sends, from 1 on; it is the text, too.
+    @ivar at: when, on the monotonic clock.
+    """
+
+    number: int
+    identity: str
+    to: str
+    at: float
+
+
+class Sender:
+    """
+    A user who writes to several addresses in turn, and keeps account of it.
+    """
+
+    def __init__(self, client: Client, domains: Sequence[str]) -> None:
+        self.client = client
+        self.sent: list[Sent] = []
+        self._witnesses = [f"{WITNESS}@{domain}" for domain in domains]
+        self._addresses = itertools.cycle(
+            [f"bot{number}@{domain}" for number in range(4) for domain in domains]
+        )
+
+    @property
+    def jid(self) -> str:
+        """
+        Our bare address.
+        """
+        return self.client.jid.partition("/")[0]
+
+    def write(self, count: int) -> None:
+        """
+        Write so many, each to the next address.
+        """
+        for _ in range(count):
+            self._send(next(self._addresses))
+
+    def callWitnesses(self) -> list[Sent]:
+        """
+        Write to the witness at each domain.
+        """
+        return [self._send(witness) for witness in self._witnesses]
+
+    def writeUntil(self, enough: threading.Event, pause: float) -> None:
+        """
+        Write three every C{pause} seconds, one of them to the witness.
+        """
+        while not enough.wait(pause):
+            self.write(2)
+            self.callWitnesses()
+
+    def accepted(self) -> list[Sent]:
+        """
+        What no error came back for.
+        """
+        errors = self.client.mailbox.all(lambda one: kind(one) == "message" and one.get("type") == "error")
+        refused = {error.get("id") for error in errors}
+        return [sent for sent in self.sent if sent.identity not in refused]
+
+    def _send(self, to: str) -> Sent:
+        number, at = len(self.sent) + 1, time.monotonic()
+        sent = Sent(number, self.client.message(to, str(number)), to, at)
+        self.sent.append(sent)
+        return sent
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """
+    A time without the bridge.
+
+    @ivar witnessed: the last number that the witness had from each user when it began.
+    """
+
+    witnessed: dict[str, int]
+    ended: float
+
+    def mayHaveLost(self, user: str, sent: Sent) -> bool:
+        """
+        Whether something may have been on its way to the bridge when it was killed.
+        """
+        return sent.number > self.witnessed.get(user, 0) and sent.at < self.ended
+
+
+class Posters:
+    """
+    Post messages, each with a text of its own, as long as the C{with} block lasts.
+
+    @ivar answers: by the texts.
+    @ivar errors: requests without an answer.
+    """
+
+    def __init__(self, bridge: Bridge, to: str, count: int = 6) -> None:
+        self._bridge = bridge
+        self._to = to
+        self._enough = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(number,)) for number in range(count)]
+        self.answers: dict[str, Answer] = {}
+        self.errors: list[OSError] = []
+
+    def __enter__(self) -> Posters:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def taken(self) -> set[str]:
+        """
+        The texts that were answered with 202.
+        """
+        return {text for text, answer in dict(self.answers).items() if answer.status == 202}
+
+    def seeMore(self, count: int) -> None:
+        """
+        Wait until so many more are taken.
+        """
+        before = len(self.taken())
+        eventually(lambda: len(self.taken()) >= before + count, f"{count} more posts", 30)
+
+    def _post(self, poster: int) -> None:
+        """
+        As fast as the answers come, almost.
+        """
+        for number in itertools.count():
+            if self._enough.wait(0.005):
+                return
+            text = f"{poster}-{number}"
+            message = {"kind": "message", "type": "chat", "to": self._to, "body": text}
+            try:
+                self.answers[text] = self._bridge.post("/rest", json.dumps(message))
+            except OSError as error:
+                self.errors.append(error)
+
+
+class DeliveryCase(Promises):
+    """
+    What the tests of durable callbacks are made of.
+    """
+
+    needsBridge = False
+
+    def freshStore(self) -> dict[str, Any]:
+        """
+        The section C{[store]} with an empty store.
+        """
+        raise NotImplementedError
+
+    def moody(self) -> Moody:
+        """
+        A receiver for this test.
+        """
+        moody = Moody(SECRETS)
+        self.addCleanup(moody.close)
+        return moody
+
+    def durable(
+        self, *callbacks: dict[str, Any], domain: str = BRIDGE, store: dict[str, Any] | None = None
+    ) -> Bridge:
+        """
+        A bridge for this test, with these callbacks.
+        """
+        component = componentTable(self.server.componentPort(domain), domain)
+        return self.startBridge(component, callbacks=[*callbacks], store=store or self.freshStore())
+
+    def calling(self, moody: Moody, **more: Any) -> dict[str, Any]:
+        """
+        A durable callback to this receiver.
+        """
+        return {"url": moody.url(), **BRISK, **more}
+
+    def outbox(self, bridge: Bridge, *command: str) -> str:
+        """
+        What C{restbridge outbox} says to an operator.
+        """
+        program = str(Path(sys.executable).with_name("restbridge"))
+        configuration = str(bridge.process.workingFolder / "restbridge.toml")
+        done = subprocess.run(
+            [program, "outbox", configuration, *command],
+            env=bridge.process.environment | environment(),
+            cwd=bridge.process.workingFolder,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        return done.stdout
+
+    def senders(self, *domains: str) -> list[Sender]:
+        """
+        All users, ready to write to addresses at these domains.
+        """
+        return [Sender(self.login(account), domains or [BRIDGE]) for account in ACCOUNTS]
+
+    def settle(self, senders: Iterable[Sender], witness: Moody) -> None:
+        """
+        Wait until all that these have sent is journalled.
+        """
+        for sender in senders:
+            for sent in sender.callWitnesses():
+                witness.expect(
+                    partial(_is, (sender.jid, sent.to), sent.number), f"{sent.to} to be called", 40
+                )
+
+    def assertKept(
+        self,
+        senders: Iterable[Sender],
+        calls: Callable[[], list[Call]],
+        interruptions: Sequence[Interruption] = (),
+        timeout: float = 40.0,
+    ) -> None:
+        """
+        Everything accepted arrives: at least once, in order, signed, and repeated under one webhook-id only.
+        """
+        owed = {
+            ((sender.jid, sent.to), str(sent.number))
+            for sender in senders
+            for sent in sender.accepted()
+            if not any(each.mayHaveLost(sender.jid, sent) for each in interruptions)
+        }
+
+        def missing() -> list[tuple[tuple[str, str], str]]:
+            return sorted(owed - {(call.conversation, call.text) for call in calls() if call.accepted})
+
+        with contextlib.suppress(NotInTime):
+            eventually(lambda: not missing(), "all calls", timeout)
+        self.assertEqual(
+            {"lost": [], "out of order": {}, "bad signatures": [], "of two ids": {}, "of one id": {}},
+            {
+                "lost": missing()[:20],
+                "out of order": _disorder(calls()),
+                "bad signatures": [call for call in calls() if not call.genuine],
+                "of two ids": _ambiguous(
+                    ((call.conversation, call.text), call.webhookId) for call in calls()
+                ),
+                "of one id": _ambiguous((call.webhookId, (call.conversation, call.text)) for call in calls()),
+            },
+        )
+
+
+def _is(conversation: tuple[str, str], number: int, call: Call) -> bool:
+    return call.conversation == conversation and call.text == str(number)
+
+
+def _disorder(calls: Iterable[Call]) -> dict[tuple[str, str], list[int]]:
+    """
+    The conversations in which a message was tried after a later one, with the numbers as they were tried.
+    """
+    tried: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for call in calls:
+        tried[call.conversation].append(int(call.text))
+    return {conversation: numbers for conversation, numbers in tried.items() if numbers != sorted(numbers)}
+
+
+def _ambiguous(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, set[Any]]:
+    """
+    What occurs together with more than one.
+    """
+    together: dict[Any, set[Any]] = defaultdict(set)
+    for one, other in pairs:
+        together[one].add(other)
+    return {one: others for one, others in together.items() if len(others) > 1}
+
+
+def _errorTo(sent: str, stanza: Element) -> bool:
+    return kind(stanza) == "message" and stanza.get("type") == "error" and stanza.get("id") == sent
+
+
+class Faults(DeliveryCase):
+    """
+    What durable callbacks promise whoever fails: the receiver, and the bridge itself.
+    """
+
+    def testKilled(self) -> None:
+        """
+        Three users write three hundred messages while the receiver fails in every way, and the bridge is
+        killed twice with most of them in its journal: all are delivered.
+        """
+        moody, witness = self.moody(), self.moody()
+        bridge = self._witnessed(moody, witness)
+        senders = self.senders()
+        for _ in range(2):
+            moody.mood = inTurn(*FAULTS, then=FAILS)
+            _atOnce(partial(sender.write, 36) for sender in senders)
+            self.settle(senders, witness)
+            self._assertBacklog(senders, moody)
+            bridge.process.kill()
+            moody.mood = inTurn(*FAULTS)
+            bridge.start()
+        _atOnce(partial(sender.write, 28) for sender in senders)
+        self.settle(senders, witness)
+        self.assertEqual([100] * 3, [_toBots(sender.accepted()) for sender in senders])
+        self.assertKept(senders, lambda: moody.calls + witness.calls)
+
+    def testKilledMidway(self) -> None:
+        """
+        A bridge killed while users write loses at most what it had not read yet.
+        """
+        moody, witness = self.moody(), self.moody()
+        bridge = self._witnessed(moody, witness)
+        senders = self.senders()
+        interruptions = []
+        with _writing(senders):
+            for _ in range(2):
+                moody.mood = inTurn(*FAULTS)
+                _seeMore(moody, 20)
+                bridge.process.kill()
+                witnessed = _witnessed(witness.calls)
+                bridge.start()
+                interruptions.append(Interruption(witnessed, time.monotonic()))
+            _seeMore(moody, 20)
+        self.settle(senders, witness)
+        self.assertKept(senders, lambda: moody.calls + witness.calls, interruptions)
+
+    def testStopped(self) -> None:
+        """
+        A bridge stopped in good order while users write as fast as they can loses nothing.
+        """
+        moody, witness = self.moody(), self.moody()
+        bridge = self._witnessed(moody, witness)
+        senders = self.senders()
+        for _ in range(2):
+            with _writing(senders, pause=0.01):
+                _seeMore(moody, 20)
+                bridge.process.stop()
+            bridge.start()
+        self.settle(senders, witness)
+        self.assertKept(senders, lambda: moody.calls + witness.calls)
+
+    def _witnessed(self, moody: Moody, witness: Moody) -> Bridge:
+        """
+        A bridge with a receiver for everything, but for what is for the witness.
+        """
+        return self.durable(self.calling(witness, to=[f"{WITNESS}@*"]), self.calling(moody))
+
+    def _assertBacklog(self, senders: Sequence[Sender], moody: Moody) -> None:
+        """
+        There is something to lose.
+        """
+        delivered = sum(call.accepted for call in moody.calls)
+        self.assertGreater(sum(_toBots(sender.sent) for sender in senders) - delivered, 30)
+
+
+def _toBots(sent: Iterable[Sent]) -> int:
+    return sum(not each.to.startswith(WITNESS) for each in sent)
+
+
+def _witnessed(calls: Iterable[Call]) -> dict[str, int]:
+    """
+    The last number of each user.
+    """
+    last: dict[str, int] = {}
+    for call in calls:
+        user = call.conversation[0]
+        last[user] = max(int(call.text), last.get(user, 0))
+    return last
+
+
+def _atOnce(works: Iterable[Callable[[], None]]) -> None:
+    """
+    Do all of it, each in a thread.
+    """
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+
+@contextlib.contextmanager
+def _writing(senders: Iterable[Sender], pause: float = 0.1) -> Iterator[None]:
+    """
+    Let all write as long as the block lasts.
+    """
+    enough = threading.Event()
+    threads = [threading.Thread(target=sender.writeUntil, args=(enough, pause)) for sender in senders]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join(30)
+
+
+def _seeMore(moody: Moody, count: int) -> None:
+    """
+    Wait for more calls to come.
+    """
+    before = len(moody.calls)
+    eventually(lambda: len(moody.calls) >= before + count, f"{count} more calls", 30)
+
+
+class Answers(DeliveryCase):
+    """
+    What follows from a receiver's answers, and from their absence.
+    """
+
+    def testPermanent(self) -> None:
+        """
+        A permanent refusal is told to the sender, and isn't tried again; the operator finds the message among
+        the dead letters, and what comes next in the conversation is delivered.
+        """
+        moody = self.moody()
+        bridge = self.durable(self.calling(moody))
+        alice = self.login("alice")
+        expected = {
+            400: ("modify", "bad-request"),
+            404: ("cancel", "item-not-found"),
+            410: ("cancel", "gone"),
+        }
+        for status, error in expected.items():
+            with self.part(str(status)):
+                moody.mood = inTurn(Mood(status))
+                sent = alice.message(f"bot{status}@{BRIDGE}", f"refused by {status}")
+                self.assertEqual(error, condition(alice.expect(partial(_errorTo, sent))))
+                alice.message(f"bot{status}@{BRIDGE}", f"after {status}")
+                self._expectText(moody, f"after {status}")
+                self.assertDead(bridge, f"bot{status}@")
+        self.assertEqual([1] * 6, [call.attempt for call in moody.calls])
+
+    def testReply(self) -> None:
+        """
+        A stanza in the answer goes to the sender once, and so it is after failures.
+        """
+        moody = self.moody()
+        self.durable(self.calling(moody))
+        alice = self.login("alice")
+        moody.mood = inTurn(FAILS, BREAKS, then=Mood(200, '{"body": "hello yourself"}'))
+        alice.message(f"bot@{BRIDGE}", "hello")
+        reply = alice.expect(lambda one: kind(one) == "message", 15)
+        self.assertEqual((f"bot@{BRIDGE}", "hello yourself"), (reply.get("from"), body(reply)))
+        self.assertEqual([1, 2, 3], [call.attempt for call in moody.calls])
+        self._assertSilent(alice)
+
+    def testRetryAfter(self) -> None:
+        """
+        A receiver that says when to come again is left alone until then.
+        """
+        moodies = {status: self.moody() for status in (429, 503)}
+        self.durable(
+            *(self.calling(moody, to=[f"bot{status}@*"]) for status, moody in moodies.items()),
+        )
+        alice = self.login("alice")
+        for status, moody in moodies.items():
+            moody.mood = inTurn(busy(4, status))
+            alice.message(f"bot{status}@{BRIDGE}", "busy?")
+        for status, moody in moodies.items():
+            with self.part(str(status)):
+                eventually(moody.texts, "a second call", 15)
+                first, second = moody.calls
+                self.assertTrue(4.0 <= second.at - first.at < 9.0, f"came again in {second.at - first.at} s")
+
+    def testPoison(self) -> None:
+        """
+        A message that always fails holds back its own conversation, and no other: not even while it is the
+        oldest of all.
+        """
+        moody = self.moody()
+        self.durable(self.calling(moody))
+        alice, bob = self.login("alice"), self.login("bob")
+        moody.mood = lambda call: FAILS if call.text == "poison" else OK
+        alice.message(f"bot@{BRIDGE}", "poison")
+        _seeMore(moody, 2)
+        alice.message(f"bot@{BRIDGE}", "behind it")
+        for number in range(10):
+            alice.message(f"other{number}@{BRIDGE}", f"alice {number}")
+            bob.message(f"bot@{BRIDGE}", f"bob {number}")
+        eventually(lambda: len(moody.texts()) == 20, "the other conversations", 10)
+        _seeMore(moody, 2)
+        self.assertNotIn("behind it", [call.text for call in moody.calls])
+        moody.mood = always(OK)
+        self._expectText(moody, "behind it")
+        self.assertEqual(["poison", "behind it"], moody.texts()[20:])
+        self.assertEqual(22, len(moody.texts()))
+
+    def testProbes(self) -> None:
+        """
+        A receiver that is down is asked after about 1, 2 and 4 seconds, by one message; when it is up, all
+        that has waited comes at once.
+        """
+        moody = self.moody()
+        self.durable(self.calling(moody, retries=[1], probes=[1, 4]))
+        moody.mood = always(Mood(503))
+        alice = self.login("alice")
+        alice.message(f"bot0@{BRIDGE}", "0")
+        _seeMore(moody, 2)
+        for number in range(1, 40):
+            alice.message(f"bot{number % 10}@{BRIDGE}", str(number))
+        eventually(lambda: len(moody.calls) > 3, "three probes", 20)
+        pauses = [later.at - earlier.at for earlier, later in itertools.pairwise(moody.calls)]
+        for pause, least, most in zip(pauses, (0.5, 1.0, 2.0), (2.0, 4.0, 8.0), strict=True):
+            self.assertTrue(least <= pause <= most, f"pauses: {pauses}")
+        moody.mood = always(OK)
+        eventually(lambda: len(moody.texts()) == 40, "everything", 15)
+        flowed = [call.at for call in moody.calls if call.accepted]
+        self.assertLess(max(flowed) - min(flowed), 2.0)
+        self.assertEqual({}, _disorder(moody.calls))
+
+    def testFull(self) -> None:
+        """
+        A full journal takes no more: senders are told to wait, and what was taken is delivered.
+        """
+        moody = self.moody()
+        self.durable(self.calling(moody), store={**self.freshStore(), "max_pending": 20})
+        moody.mood = always(FAILS)
+        sender = Sender(self.login("alice"), [BRIDGE])
+        sender.write(60)
+        errors = partial(sender.client.mailbox.all, lambda one: one.get("type") == "error")
+        eventually(lambda: len(errors()) >= 40, "errors")
+        self.assertEqual({("wait", "resource-constraint")}, set(map(condition, errors())))
+        self.assertEqual(20, len(sender.accepted()))
+        moody.mood = always(OK)
+        self.assertKept([sender], lambda: moody.calls)
+        self.assertEqual({sent.number for sent in sender.accepted()}, set(map(int, moody.texts())))
+        sender.write(1)
+        self._expectText(moody, "61")
+
+    def testRequest(self) -> None:
+        """
+        A request is made at once and once, while its sender waits, whatever else waits for the same receiver.
+        """
+        moody = self.moody()
+        self.durable(self.calling(moody, timeout=1))
+        alice = self.login("alice")
+        moody.mood = lambda call: Mood(200, '{"version": {"name": "Bot"}}') if call.kind == "iq" else FAILS
+        for number in range(5):
+            alice.message(f"bot@{BRIDGE}", str(number))
+        _seeMore(moody, 2)
+        asked = time.monotonic()
+        answer = alice.request(f"bot@{BRIDGE}", "<query xmlns='jabber:iq:version'/>")
+        self.assertEqual("Bot", answer.findtext("{jabber:iq:version}query/{jabber:iq:version}name"))
+        self.assertLess(time.monotonic() - asked, 0.9)
+        for mood, error in ((FAILS, "internal-server-error"), (HANGS, ""), (BREAKS, "")):
+            with self.part(repr(mood)):
+                moody.mood = always(mood)
+                answer = alice.request(f"bot@{BRIDGE}", "<query xmlns='jabber:iq:version'/>")
+                self.assertEqual("error", answer.get("type"))
+                self.assertIn(error, condition(answer)[1])
+        moody.mood = always(OK)
+        eventually(lambda: len(moody.texts()) >= 6, "the messages", 15)
+        requests = [call for call in moody.calls if call.kind == "iq"]
+        self.assertEqual([1] * 4, [call.attempt for call in requests])
+        self.assertTrue(all(call.genuine for call in requests))
+
+    def assertDead(self, bridge: Bridge, address: str) -> None:
+        """
+        The operator finds one message to this address, a dead letter.
+        """
+        listed = [line for line in self.outbox(bridge, "list").splitlines() if address in line]
+        self.assertEqual(1, len(listed), listed)
+        self.assertIn("dead", listed[0].lower())
+
+    def _expectText(self, moody: Moody, text: str) -> None:
+        eventually(lambda: text in moody.texts(), text, 15)
+
+    def _assertSilent(self, client: Client) -> None:
+        """
+        Nothing more comes, not even after another try.
+        """
+        time.sleep(2.5)
+        client.request(BRIDGE, "<ping xmlns='urn:xmpp:ping'/>")
+        self.assertEqual([], client.mailbox.all(lambda one: kind(one) == "message"))
+
+
+class Leaky(Relay):
+    """
+    A relay that can lose what the bridge says.
+
+    @ivar leaks: set to lose it.
+    @ivar lost: the bytes that were.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.leaks = threading.Event()
+        self.lost = 0
+        super().__init__(port)
+
+    def _fromClient(self) -> Filter:
+        """
+        Nothing of it, while it leaks.
+        """
+
+        def leak(data: bytes) -> bytes:
+            if not self.leaks.is_set():
+                return data
+            self.lost += len(data)
+            return b""
+
+        return leak
+
+
+class Confirmations(DeliveryCase):
+    """
+    What a 202 promises.
+    """
+
+    def testCut(self) -> None:
+        """
+        However often the connection breaks, with how much still on its way: what was answered with 202 has
+        arrived.
+        """
+        relay = Leaky(self.server.componentPort(SECOND))
+        self.addCleanup(relay.close)
+        bridge = self.startBridge(componentTable(relay.port, SECOND))
+        alice = self.login("alice")
+        with Posters(bridge, alice.jid) as posters:
+            for _ in range(3):
+                posters.seeMore(40)
+                relay.leaks.set()
+                eventually(lambda: relay.lost > 0, "something to be lost")
+                relay.cut()
+                relay.leaks.clear()
+                relay.lost = 0
+        self.assertAnswered(posters)
+
+        def missing() -> set[str]:
+            return posters.taken() - {
+                str(body(one)) for one in alice.mailbox.all(lambda one: kind(one) == "message")
+            }
+
+        with contextlib.suppress(NotInTime):
+            eventually(lambda: not missing(), "all messages", 5)
+        self.assertEqual(set(), missing())
+
+    def assertAnswered(self, posters: Posters) -> None:
+        """
+        Each request got its answer in time.
+        """
+        answers = posters.answers.values()
+        self.assertEqual([], posters.errors)
+        self.assertLessEqual({answer.status for answer in answers}, {202, 503})
+        self.assertEqual([], [answer for answer in answers if answer.seconds >= IN_TIME])
+
+
+class OnSQLite(Faults, Answers, Confirmations, LiveCase):
+    """
+    The promises on SQLite, with Prosody.
+    """
+
+    makeServer = Prosody
+
+    def freshStore(self) -> dict[str, Any]:
+        """
+        In the bridge's own folder.
+        """
+        return {"url": "sqlite:outbox.sqlite"}
+
+    def testServerRestart(self) -> None:
+        """
+        While the server is stopped and started, every request is answered in time, and what was answered with
+        202 is in the archive.
+        """
+        bridge = self.durable()
+        with Posters(bridge, "kate@localhost") as posters:
+            posters.seeMore(200)
+            self.addCleanup(self._reviveServer)
+            self.server.stop()
+            bridge.waitFor("/readyz", 503)
+            eventually(lambda: len(posters.answers) - len(posters.taken()) > 20, "refusals")
+            self.server.start()
+            bridge.waitFor("/readyz", 200, 20)
+            posters.seeMore(200)
+        self.assertAnswered(posters)
+        self.assertEqual(set(), posters.taken() - _archive(self.login("kate")))
+
+    def _reviveServer(self) -> None:
+        """
+        Start it, if the test has not come to that.
+        """
+        if self.server.process.pid is None:
+            self.server.start()
+
+
+def _archive(client: Client) -> set[str]:
+    """
+    The texts in a user's archive.
+    """
+    after = ""
+    while True:
+        end = client.request(client.jid.partition("/")[0], ARCHIVE.format(after=after), "set")
+        last = end.findtext(f".//{RSM}last")
+        if last is None:
+            break
+        after = f"<after>{last}</after>"
+    results = client.mailbox.all(lambda one: one.find(".//{urn:xmpp:mam:2}result") is not None)
+    return {str(one.findtext(f".//{CLIENT}message/{CLIENT}body")) for one in results}
+
+
+class OnPostgreSQL(Faults, Answers, Confirmations, LiveCase):
+    """
+    The promises on PostgreSQL, with ejabberd.
+    """
+
+    makeServer = Ejabberd
+
+    def freshStore(self) -> dict[str, Any]:
+        """
+        A database of its own.
+        """
+        return {"url": postgresql().freshDatabase()}
+
+    def testOneOfTwoKilled(self) -> None:
+        """
+        Of two bridges on one store, one is killed for ever: the other delivers what it had journalled.
+        """
+        moody, witness = self.moody(), self.moody()
+        store = self.freshStore()
+        callbacks = [self.calling(witness, to=[f"{WITNESS}@*"]), self.calling(moody)]
+        doomed, _ = (self.durable(*callbacks, domain=domain, store=store) for domain in (BRIDGE, SECOND))
+        senders = self.senders(BRIDGE, SECOND)
+        moody.mood = inTurn(*[OK, SLOW] * 20, then=SLOW)
+        _atOnce(partial(sender.write, 100) for sender in senders)
+        self.settle(senders, witness)
+        moody.mood = inTurn(*FAULTS, *[SLOW] * 10, HANGS, HANGS, HANGS)
+        _seeMore(moody, 5)
+        doomed.process.kill()
+        self.assertLess(len(moody.texts()), 250, "nothing was left to lose")
+        self.assertKept(senders, lambda: moody.calls + witness.calls, timeout=LEASE)
+
+    def testStoreRestart(self) -> None:
+        """
+        A database that is restarted under load costs its users errors at most: what was accepted is
+        delivered.
+        """
+        moody, witness = self.moody(), self.moody()
+        self._witnessed(moody, witness)
+        senders = self.senders()
+        with _writing(senders):
+            _seeMore(moody, 20)
+            postgresql().restart()
+            _seeMore(moody, 20)
+        self.settle(senders, witness)
+        self.assertKept(senders, lambda: moody.calls + witness.calls)
