@@ -40,9 +40,12 @@ setup(
         "wokkel >= 18.0",
     ],
     extras_require={
+        "oauth2": ["joserfc >= 1.6"],
         "postgresql": ["psycopg[binary] >= 3.2"],
         "test": [
+            "authlib >= 1.9",
             "hypothesis >= 6.100",
+            "joserfc >= 1.6",
             "jsonschema >= 4.20",
             "openapi-spec-validator >= 0.8",
             "psycopg[binary] >= 3.2",

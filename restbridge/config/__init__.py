@@ -6,7 +6,7 @@ The text goes through the modules like this::
     files     find, load, parse: the text, or why there is none
     sections  one declaration a section, and what must hold between sections
     reading   the vocabulary of the declarations: tables, lists, numbers, enumerations
-    secrets, endpoints, addresses, calls
+    secrets, endpoints, addresses, calls, issuers
               what a value of that kind must look like
     values    the tree that comes out
     faults    all that is wrong, each with the path of its key
@@ -26,6 +26,7 @@ from restbridge.config.values import (
     Configuration,
     Glob,
     Metrics,
+    OAuth2,
     Rest,
     Secret,
     Store,
@@ -42,6 +43,7 @@ __all__ = [
     "Fault",
     "Glob",
     "Metrics",
+    "OAuth2",
     "Rest",
     "Secret",
     "Store",

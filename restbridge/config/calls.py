@@ -19,7 +19,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]+")
 _RESERVED = {
     *("connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization"),
-    *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "accept-encoding"),
     *("content-encoding", "content-type", "webhook-id", "webhook-signature", "webhook-timestamp"),
 }
 """Of one connection or of the framing (RFC 9110, section 7.6.1), or set by the bridge for each call."""

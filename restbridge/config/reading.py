@@ -36,12 +36,14 @@ class Place:
     @ivar folder: what relative file names start from.
     @ivar environ: the environment variables.
     @ivar domain: the component's domain, normalised; L{None} when there is none or it is faulty.
+    @ivar oauth2: whether an authorization server lets accounts in.
     """
 
     path: str = ""
     folder: Path
     environ: Mapping[str, str]
     domain: str | None = None
+    oauth2: bool = False
 
     def key(self, name: str) -> Place:
         """

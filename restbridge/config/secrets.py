@@ -93,8 +93,11 @@ passwordHash = secret(
 signingKey = secret('"whsec_" and 24 to 64 bytes in base64', _isSigningKey)
 
 storeURL = secret(
-    '"sqlite:PATH" or "postgresql://…"',
-    re.compile(r"sqlite:(?!//)[^\0]+|postgresql://\S+").fullmatch,
+    '"sqlite:PATH" or "postgresql://USER:PASSWORD@HOST/DATABASE", with what is special percent-encoded',
+    # A slash in a password would begin the name of the database, which is no secret.
+    re.compile(
+        r"sqlite:(?!//)[^\0]+|postgresql://(?:[^\s/?#%]|%[0-9A-Fa-f]{2})*(?:/[^\s/?#@]*)?(?:\?[^\s#]*)?"
+    ).fullmatch,
 )
 
 _tokenHash = secret(

@@ -4,7 +4,7 @@ The sections of the configuration, one declaration each, and what must hold betw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -23,9 +23,11 @@ from restbridge.config.endpoints import (
     staysOnThisMachine,
 )
 from restbridge.config.faults import ConfigurationRefused, Fault
+from restbridge.config.issuers import issuer, secureURL
 from restbridge.config.reading import (
     Place,
     Table,
+    attribute,
     flag,
     integer,
     listOf,
@@ -46,6 +48,7 @@ from restbridge.config.values import (
     Configuration,
     Glob,
     Metrics,
+    OAuth2,
     Rest,
     Secret,
     Store,
@@ -56,11 +59,17 @@ LEAST_BODY = 10000
 """Bytes: what every XMPP server must take as one stanza (RFC 6120, section 13.12)."""
 HOUR = 3600
 DAY = 24 * HOUR
+MONTH = 30 * DAY
 FORMATS = {
     "json": "application/json",
     "xml": "application/xmpp+xml",
     **words("application/json", "application/xmpp+xml"),
 }
+
+ALGORITHMS = words(
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
+)
+"""Signatures alone (RFC 7518, RFC 9864): who verifies tokens must not be able to make any."""
 
 
 def _certificates(value: object, place: Place) -> Path:
@@ -84,7 +93,7 @@ def _waits(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
 
 
 def _locked(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
-    if values.get("password", ...) is None and values.get("tokens") == ():
+    if values.get("password", ...) is None and values.get("tokens") == () and not place.oauth2:
         yield place.fault("nobody could log in: needs a password, tokens, or both")
 
 
@@ -106,6 +115,29 @@ def _sheltered(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
         )
 
 
+def _judging(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
+    if "issuer" in values and values["issuer"] is None:
+        if values.get("introspection", ...) is None:
+            yield place.fault("no token could be accepted: needs an issuer, introspection, or both")
+        if values.get("jwks"):
+            yield place.key("jwks").fault("needs the issuer, whose keys these are")
+    elif values.get("audience", ...) is None:
+        yield place.key("audience").fault("missing: an issuer's tokens for others must not be accepted")
+    if values.get("issuer") and find_spec("joserfc") is None:
+        yield place.key("issuer").fault("JWTs need the package joserfc: pip install 'restbridge[oauth2]'")
+    yield from _asking(values, place)
+
+
+def _asking(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
+    asked = values.get("introspection", ...)
+    for key in ("client_id", "client_secret"):
+        given = values.get(attribute(key), ...)
+        if given is None and asked not in (None, ...):
+            yield place.key(key).fault("missing: introspection needs credentials of the bridge's own")
+        if asked is None and given not in (None, ...):
+            yield place.key(key).fault("is for introspection, which is missing")
+
+
 def _reachable(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
     url = values.get("url")
     if isinstance(url, Secret) and url.reveal().startswith("postgresql:") and find_spec("psycopg") is None:
@@ -123,6 +155,27 @@ def _oneAuthorization(values: Mapping[str, Any], place: Place) -> Iterator[Fault
         )
 
 
+_pauses = listOf(seconds(DAY))
+
+
+def _firstAndLongest(value: object, place: Place) -> tuple[float, ...]:
+    pauses = _pauses(value, place)
+    if len(pauses) != 2 or pauses[0] > pauses[1]:
+        raise place.refused("must be two numbers of seconds, the first pause and the longest")
+    return pauses
+
+
+def _distinct(callbacks: Sequence[Callback], place: Place) -> Iterator[Fault]:
+    names: set[str] = set()
+    for number, callback in enumerate(callbacks):
+        if callback.delivery != "durable":
+            continue
+        if callback.outbox in names:
+            problem = "another durable callback has this name, or this url: one of them needs another name"
+            yield place.item(number).key("name").fault(problem)
+        names.add(callback.outbox)
+
+
 def _whole(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
     if values.get("component", ...) is None:
         if not values.get("users", ...):
@@ -130,6 +183,7 @@ def _whole(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
         for key in ("accounts", "callbacks"):
             if values.get(key):
                 yield place.key(key).fault("needs the section [component], whose addresses these are")
+    yield from _distinct(values.get("callbacks", ()), place.key("callbacks"))
     if place.domain in values.get("users", {}):
         problem = "is the component's own domain, where nobody logs in"
         yield place.key("users").key(str(place.domain)).fault(problem)
@@ -152,9 +206,26 @@ WEB = Table(
 
 METRICS = Table(Metrics, {"listen": oneOrMore(serverEndpoint)})
 
-STORE = Table(Store, {"url": storeURL}, _reachable)
+STORE = Table(Store, {"url": storeURL, "max_pending": integer(1)}, _reachable)
 
 REST = Table(Rest, {"iq_timeout": seconds(HOUR), "iq_max_timeout": seconds(HOUR)}, _waits)
+
+OAUTH2 = Table(
+    OAuth2,
+    {
+        "issuer": issuer,
+        "audience": text,
+        "jwks": secureURL,
+        "algorithms": listOf(oneOf(ALGORITHMS), least=1),
+        "types": listOf(oneOf({"at+jwt": "at+jwt", "JWT": "jwt"}), least=1),
+        "introspection": secureURL,
+        "client_id": text,
+        "client_secret": anySecret,
+        "account_claim": text,
+        "ca_file": _certificates,
+    },
+    _judging,
+)
 
 ACCOUNT = Table(
     Account,
@@ -184,9 +255,14 @@ CALLBACK = Table(
         "events": setOf(oneOf(words("bare", "full", "host"))),
         "to": listOf(glob, least=1),
         "delivery": oneOf(words("direct", "durable")),
-        "secret": signingKey,
+        "name": text,
+        "secret": oneOrMore(signingKey),
         "timeout": seconds(HOUR),
         "headers": headers,
+        "allow_private": flag,
+        "retries": listOf(seconds(MONTH), least=1),
+        "probes": _firstAndLongest,
+        "give_up": seconds(MONTH),
     },
     _oneAuthorization,
 )
@@ -218,6 +294,7 @@ CONFIGURATION = Table(
         "metrics": METRICS,
         "store": STORE,
         "rest": REST,
+        "oauth2": OAUTH2,
         "accounts": named(localpart, _account),
         "users": named(domain, _userDomain),
         "callbacks": listOf(_callback),
@@ -232,7 +309,8 @@ def read(tree: Mapping[str, Any], place: Place) -> Configuration:
 
     @raise ConfigurationRefused: with every fault in it.
     """
-    return CONFIGURATION(tree, attrs.evolve(place, domain=_componentDomain(tree, place)))
+    known = attrs.evolve(place, domain=_componentDomain(tree, place), oauth2="oauth2" in tree)
+    return CONFIGURATION(tree, known)
 
 
 def _componentDomain(tree: Mapping[str, Any], place: Place) -> str | None:

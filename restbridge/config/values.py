@@ -115,9 +115,11 @@ class Store:
     Where what must outlive a restart is kept.
 
     @ivar url: C{sqlite:PATH} or C{postgresql://…}; a secret, as it may hold a password.
+    @ivar maxPending: messages that wait for durable callbacks at most.
     """
 
     url: Secret = Secret("sqlite:restbridge.sqlite")
+    maxPending: int = 100_000
 
 
 @attrs.frozen(kw_only=True)
@@ -183,20 +185,66 @@ class Callback:
         percent-encoded. Credentials in the configured URL have become an Authorization header.
     @ivar format: the media type of the calls; L{None} to go by the receiver's OPTIONS answer.
     @ivar events: the forms of the address in C{to} that are meant.
-    @ivar secret: signs the calls: C{whsec_} and 24 to 64 bytes in base64.
+    @ivar name: what its messages are kept under, if not its URL; see C{outbox}.
+    @ivar secret: each of these signs the calls: C{whsec_} and 24 to 64 bytes in base64.
     @ivar timeout: seconds for a whole call.
     @ivar headers: more headers, by their names in lower case.
+    @ivar allowPrivate: whether the URL's host may have addresses that aren't public.
+    @ivar retries: seconds until a message that fails, while others don't, is tried again; the last of them
+        repeats.
+    @ivar probes: seconds until a callback that fails is tried again: at first, doubling, and at most.
+    @ivar giveUp: seconds after which a message that still fails is a dead letter.
     """
 
     url: str
+    name: str = ""
     format: str | None = None
     stanzas: frozenset[str] = frozenset({"message", "presence", "iq"})
     events: frozenset[str] = frozenset({"bare", "full", "host"})
     to: tuple[Glob, ...] = (Glob("*"),)
     delivery: Literal["direct", "durable"] = "direct"
-    secret: Secret | None = None
+    secret: tuple[Secret, ...] = ()
     timeout: float = 30
     headers: Mapping[str, Secret] = MappingProxyType({})
+    allowPrivate: bool = True
+    retries: tuple[float, ...] = (5, 30, 120, 600, 1800, 3600, 7200, 14400)
+    probes: tuple[float, float] = (1, 300)
+    giveUp: float = 3 * 24 * 3600
+
+    @property
+    def outbox(self) -> str:
+        """
+        What its messages are kept under from one start to the next.
+        """
+        return self.name or self.url
+
+
+@attrs.frozen(kw_only=True)
+class OAuth2:
+    """
+    Whose access tokens are accepted, beside the accounts' own.
+
+    @ivar issuer: whose JWTs; L{None} for none.
+    @ivar audience: whom the tokens must be for; L{None} for anybody, without an issuer.
+    @ivar jwks: where the issuer's keys are; L{None} for where its metadata says.
+    @ivar algorithms: by which JWTs may be signed.
+    @ivar types: of JWTs, in lower case.
+    @ivar introspection: where all other tokens are asked about; L{None} for nowhere.
+    @ivar clientId: who asks there.
+    @ivar accountClaim: the claim that names the account or the user.
+    @ivar caFile: trust roots in PEM; L{None} for the system's.
+    """
+
+    issuer: str | None = None
+    audience: str | None = None
+    jwks: str | None = None
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    types: tuple[str, ...] = ("at+jwt",)
+    introspection: str | None = None
+    clientId: str | None = None
+    clientSecret: Secret | None = None
+    accountClaim: str = "sub"
+    caFile: Path | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -206,6 +254,7 @@ class Configuration:
 
     @ivar component: L{None} to serve XMPP users alone; then there are no accounts or callbacks either.
     @ivar metrics: L{None} for none.
+    @ivar oauth2: L{None} for no access tokens but those that the XMPP server judges itself.
     @ivar accounts: by local part.
     @ivar users: by domain.
     @ivar callbacks: the first that fits takes the stanza.
@@ -216,6 +265,7 @@ class Configuration:
     metrics: Metrics | None = None
     store: Store = Store()
     rest: Rest = Rest()
+    oauth2: OAuth2 | None = None
     accounts: Mapping[str, Account] = MappingProxyType({})
     users: Mapping[str, UserDomain] = MappingProxyType({})
     callbacks: tuple[Callback, ...] = ()

@@ -20,6 +20,10 @@ ALLOWED = (
 )
 
 
+EXPOSED = "Idempotent-Replayed, Restbridge-Ignored, Retry-After"
+"""Headers of an answer that a page may read beside those that all pages may."""
+
+
 def allowOrigin(request: Request, origins: Sequence[str]) -> None:
     """
     Say that the page that asks may read the answer, if its origin is among C{origins} or they hold C{*}.
@@ -33,6 +37,7 @@ def allowOrigin(request: Request, origins: Sequence[str]) -> None:
     request.responseHeaders.addRawHeader("Vary", "Origin")
     if origin and ("*" in origins or origin in origins):
         request.setHeader("Access-Control-Allow-Origin", "*" if "*" in origins else origin)
+        request.setHeader("Access-Control-Expose-Headers", EXPOSED)
 
 
 def preflight(request: Request, origins: Sequence[str]) -> Answer | None:

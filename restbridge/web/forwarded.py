@@ -1,47 +1,69 @@
 """
 Which client a request comes from, behind proxies that the operator trusts (RFC 7239).
+
+A proxy appends what it has seen to one of two headers, and hands on what the client wrote into the other:
+where they don't say the same neither is believed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeAlias
 
 from twisted.web.http_headers import Headers
 
-_FOR = re.compile(r'(?:^|[;,])\s*for\s*=\s*("[^"]*"|[^;,\s]+)', re.IGNORECASE)
+Address: TypeAlias = IPv4Address | IPv6Address
+Networks: TypeAlias = Sequence[IPv4Network | IPv6Network]
+
+_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s]+)', re.IGNORECASE)
 _MAX_HOPS = 20
 
 
-def clientAddress(peer: str, headers: Headers, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+def clientAddress(peer: str, headers: Headers, trusted: Networks) -> str:
     """
     The nearest address that is not a trusted proxy's.
 
     @param peer: whom the connection came from.
     """
-    if not trusted or not _isIn(peer, trusted):
+    nearest = _address(peer)
+    if nearest is None or not _isIn(nearest, trusted):
         return peer
-    for hop in reversed(_hops(headers)):
-        if not _isAddress(hop):
-            return peer
-        peer = hop
-        if not _isIn(hop, trusted):
-            return peer
-    return peer
+    found = {
+        _client(nearest, hops, trusted)
+        for hops in (_forwarded(headers), _elements(headers, b"x-forwarded-for"))
+        if hops
+    }
+    return str(found.pop() if len(found) == 1 else nearest)
 
 
-def _hops(headers: Headers) -> list[str]:
-    forwarded = _lines(headers, b"forwarded")
-    if forwarded:
-        hops = [found for line in forwarded for found in _FOR.findall(line)]
-    else:
-        hops = [hop for line in _lines(headers, b"x-forwarded-for") for hop in line.split(",")]
-    return [_withoutPort(hop.strip().strip('"')) for hop in hops[-_MAX_HOPS:]]
+def _client(nearest: Address, hops: list[str], trusted: Networks) -> Address:
+    for hop in reversed(hops[-_MAX_HOPS:]):
+        address = _address(_withoutPort(hop.strip().strip('"')))
+        if address is None:
+            break
+        nearest = address
+        if not _isIn(nearest, trusted):
+            break
+    return nearest
 
 
-def _lines(headers: Headers, name: bytes) -> list[str]:
-    return [line.decode("latin-1") for line in headers.getRawHeaders(name, [])]
+def _forwarded(headers: Headers) -> list[str]:
+    """
+    Each element by itself, though a quoted string may hold a comma: a quote that the client left open must
+    not reach into what the proxy has appended.
+    """
+    found = (_FOR.search(element) for element in _elements(headers, b"forwarded"))
+    return [match.group(1) for match in found if match]
+
+
+def _elements(headers: Headers, name: bytes) -> list[str]:
+    return [element for line in _lines(headers, name) for element in line.split(",")]
+
+
+def _lines(headers: Headers, name: bytes) -> Iterator[str]:
+    return (line.decode("latin-1") for line in headers.getRawHeaders(name, []))
 
 
 def _withoutPort(node: str) -> str:
@@ -50,13 +72,21 @@ def _withoutPort(node: str) -> str:
     return node.partition(":")[0] if node.count(":") == 1 else node
 
 
-def _isAddress(text: str) -> bool:
+def _address(text: str) -> Address | None:
+    """
+    An address, an IPv4 one also where IPv6 carries it. A zone (C{%eth0}) may be any text, and means something
+    on the proxy's own machine only: such an address is none.
+    """
     try:
-        ip_address(text)
+        address = ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return None
+        return address.ipv4_mapped or address
+    return address
 
 
-def _isIn(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    return _isAddress(address) and any(ip_address(address) in network for network in networks)
+def _isIn(address: Address, networks: Networks) -> bool:
+    return any(address in network for network in networks)

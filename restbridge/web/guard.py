@@ -6,6 +6,7 @@ Who calls: Authorization header -> L{Principal}; and the route decorator that le
     Basic  name, bare address -> accounts.byPassword          -> an account, over the component's link
            a user's bare address -> users.open                -> a user, over a link of their own
     Bearer an account's token -> accounts.byToken             -> an account
+           an access token    -> oauth2.grant -> its claim    -> an account, or users.open -> a user
            a user's token, X-XMPP-JID or sub -> users.open    -> a user
 """
 
@@ -15,18 +16,19 @@ import binascii
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from hmac import compare_digest
 from typing import Any, Protocol
 
 import attrs
 import msgspec
 from klein import Klein
 
-from restbridge.boundaries import Credential, Link, UserLink, Users
+from restbridge.boundaries import Credential, LastingLink, Link, UserLink, Users
 from restbridge.config import Account, Glob
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.web.answer import Answer, Refusal, write
 from restbridge.web.credentials import Credentials
+from restbridge.web.grants import ADMIN, SCOPES, Grant, TokenRefused
+from restbridge.web.oauth2 import OAuth2, insufficientScope, invalidToken
 from restbridge.web.site import BridgeRequest
 
 CHALLENGES = (
@@ -43,6 +45,7 @@ class Principal(Protocol):
     @ivar link: what they go out by.
     @ivar name: for people.
     @ivar rule: as whom the principal may send, for people.
+    @ivar scopes: of L{SCOPES}: what the credentials allow.
     """
 
     @property
@@ -57,9 +60,18 @@ class Principal(Protocol):
     @property
     def rule(self) -> str: ...
 
+    @property
+    def scopes(self) -> frozenset[str]: ...
+
     def maySendAs(self, sender: JID) -> bool:
         """
         Whether stanzas may go out from C{sender}.
+        """
+
+    async def restored(self, timeout: float) -> bool:
+        """
+        Whether stanzas can go out again after the link went down: see
+        L{restbridge.boundaries.LastingLink.restored}.
         """
 
 
@@ -71,7 +83,8 @@ class AccountPrincipal:
 
     account: Account
     address: JID
-    link: Link
+    link: LastingLink
+    scopes: frozenset[str] = SCOPES
 
     @property
     def name(self) -> str:
@@ -90,6 +103,9 @@ class AccountPrincipal:
             return False
         return sender.bare == self.address.bare or any(glob.fits(sender.bare) for glob in self.account.sendAs)
 
+    async def restored(self, timeout: float) -> bool:
+        return await self.link.restored(timeout)
+
 
 @attrs.frozen
 class UserPrincipal:
@@ -98,6 +114,7 @@ class UserPrincipal:
     """
 
     link: UserLink
+    scopes: frozenset[str] = SCOPES
 
     @property
     def address(self) -> JID:
@@ -116,6 +133,12 @@ class UserPrincipal:
         The login's own full address, or the bare one (RFC 6120, section 8.1.2.1).
         """
         return sender in (self.address, self.address.toBare())
+
+    async def restored(self, timeout: float) -> bool:
+        """
+        A login that has ended stays so; the next request makes another one, with another address.
+        """
+        return False
 
 
 @attrs.frozen(kw_only=True)
@@ -155,7 +178,7 @@ class Accounts:
     """
 
     def __init__(
-        self, *, domain: str, credentials: Credentials, link: Link, secret: str | None = None
+        self, *, domain: str, credentials: Credentials, link: LastingLink, secret: str | None = None
     ) -> None:
         """
         @param link: the component's.
@@ -175,20 +198,33 @@ class Accounts:
         """
         return self._principal(self._credentials.byToken(token))
 
-    async def byPassword(self, name: str, password: str) -> AccountPrincipal | None:
+    def byGrant(self, grant: Grant) -> AccountPrincipal | None:
+        """
+        The account that an access token names, character for character: to its authorization server
+        C{Bot} may be another.
+        """
+        name = grant.name.removesuffix(f"@{self._domain}")
+        return self._principal(self._credentials.named(name), grant.scopes)
+
+    async def byPassword(self, name: str, password: str, client: str) -> AccountPrincipal | None:
         """
         The account of that local part or bare address, if that is its password.
+
+        @param client: the network address that the request comes from.
+        @raise Refusal: see L{Credentials.byPassword}.
         """
         if self._secret is not None and name.lower() == self._domain:
-            matches = compare_digest(password.encode(), self._secret.encode())
+            matches = await self._credentials.isSecret(self._domain, self._secret, password, client)
             return self._principal(self._component if matches else None)
-        return self._principal(await self._credentials.byPassword(self._localPart(name), password))
+        found = await self._credentials.byPassword(self._localPart(name), password, client)
+        return self._principal(found)
 
-    def _principal(self, account: Account | None) -> AccountPrincipal | None:
+    def _principal(self, account: Account | None, scopes: frozenset[str] = SCOPES) -> AccountPrincipal | None:
         if account is None:
             return None
         local = None if account is self._component else account.name
-        return AccountPrincipal(account=account, address=JID(local, self._domain, None), link=self._link)
+        address = JID(local, self._domain, None)
+        return AccountPrincipal(account=account, address=address, link=self._link, scopes=scopes)
 
     def _localPart(self, name: str) -> str:
         address = _address(name if "@" in name else f"{name}@{self._domain}")
@@ -202,9 +238,10 @@ class Guard:
     Lets in the accounts of the component and the users of the domains that are served.
     """
 
-    def __init__(self, *, accounts: Accounts | None, users: Users) -> None:
+    def __init__(self, *, accounts: Accounts | None, users: Users, oauth2: OAuth2 | None = None) -> None:
         self._accounts = accounts
         self._users = users
+        self._oauth2 = oauth2
 
     async def principal(self, presented: Presented) -> Principal:
         """
@@ -220,7 +257,12 @@ class Guard:
         if scheme.lower() == "basic":
             principal = await self._byPassword(value.strip(), presented)
         elif scheme.lower() == "bearer":
-            principal = await self._byToken(value.strip(), presented)
+            try:
+                principal = await self._byToken(value.strip(), presented)
+            except TokenRefused as refused:
+                raise invalidToken(403, f"Credentials not accepted: the access token {refused}") from None
+            if principal is None:
+                raise invalidToken(403, "Credentials not accepted")
         if principal is None:
             raise Refusal(403, "auth", "not-authorized", "Credentials not accepted")
         return principal
@@ -229,13 +271,17 @@ class Guard:
         """
         The XMPP user who sends a request; L{None} for anybody else, and for nobody.
 
-        @raise Refusal: 400 for a header that can't be read; 429 and 503 as C{principal} does.
+        @raise Refusal: 400 for a header that can't be read; 401 for an access token that isn't accepted;
+            429 and 503 as C{principal} does.
         """
         if not presentsCredentials(presented):
             return None
         scheme, _, value = (presented.authorization or "").partition(" ")
         if scheme.lower() == "bearer":
-            return await self._userByToken(value.strip(), presented)
+            try:
+                return await self._userByToken(value.strip(), presented)
+            except TokenRefused:
+                raise invalidToken(401) from None
         login = _login(value.strip()) if scheme.lower() == "basic" else None
         return None if login is None else await self._userByPassword(*login, presented)
 
@@ -245,7 +291,7 @@ class Guard:
             return None
         if self._served(login[0]) is not None:
             return await self._userByPassword(*login, presented)
-        return await self._accounts.byPassword(*login) if self._accounts else None
+        return await self._accounts.byPassword(*login, presented.client) if self._accounts else None
 
     async def _userByPassword(self, name: str, password: str, presented: Presented) -> UserPrincipal | None:
         return await self._user(name, Credential(password), presented.client)
@@ -254,18 +300,40 @@ class Guard:
         account = self._accounts.byToken(token) if self._accounts else None
         if account is not None:
             return account
-        return await self._userByToken(token, presented)
+        grant = await self._granted(token)
+        if grant is not None and self._accounts:
+            account = self._accounts.byGrant(grant)
+        return account or await self._userOf(grant, token, presented)
 
     async def _userByToken(self, token: str, presented: Presented) -> UserPrincipal | None:
-        name = presented.user or subjectOf(token) or ""
-        return await self._user(name, Credential(token, isToken=True), presented.client)
+        return await self._userOf(await self._granted(token), token, presented)
 
-    async def _user(self, name: str, credential: Credential, client: str) -> UserPrincipal | None:
+    async def _granted(self, token: str) -> Grant | None:
+        return None if self._oauth2 is None else await self._oauth2.grant(token)
+
+    async def _userOf(self, grant: Grant | None, token: str, presented: Presented) -> UserPrincipal | None:
+        """
+        The user whose token it is: as the authorization server says, where it judges the token, else as
+        the request says. Either way it has to open the login.
+
+        @raise TokenRefused: it is nobody's.
+        """
+        credential = Credential(token, isToken=True)
+        if grant is None:
+            name = presented.user or subjectOf(token) or ""
+            return await self._user(name, credential, presented.client)
+        if self._served(grant.name) is None:
+            raise TokenRefused("names no account, and no user of a domain that is served")
+        return await self._user(grant.name, credential, presented.client, grant.scopes)
+
+    async def _user(
+        self, name: str, credential: Credential, client: str, scopes: frozenset[str] = SCOPES
+    ) -> UserPrincipal | None:
         user = self._served(name)
         if user is None:
             return None
         link = await self._users.open(user, credential, client)
-        return None if link is None else UserPrincipal(link)
+        return None if link is None else UserPrincipal(link, scopes)
 
     def _served(self, name: str) -> JID | None:
         """
@@ -327,8 +395,18 @@ def subjectOf(token: str) -> str | None:
         return None
     try:
         return msgspec.json.decode(urlsafe_b64decode(parts[1] + "=="), type=_Claims).sub
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def permit(principal: Principal, scope: str) -> None:
+    """
+    Let through what credentials with this scope may do.
+
+    @raise Refusal: 403, these may not.
+    """
+    if principal.scopes.isdisjoint((scope, ADMIN)):
+        raise insufficientScope(scope)
 
 
 class Guarded(Protocol):

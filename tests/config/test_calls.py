@@ -42,7 +42,15 @@ class CallTests(Written):
         """
         A configured header can't break into another, nor change how the call is framed.
         """
-        for name in ("Host", "content-LENGTH", "Transfer-Encoding", "Connection", "TE", "Webhook-Id"):
+        for name in (
+            "Host",
+            "content-LENGTH",
+            "Transfer-Encoding",
+            "Connection",
+            "TE",
+            "Webhook-Id",
+            "accept-encoding",
+        ):
             self.assertRefused(
                 self.callback(f'headers = {{ {name} = "x" }}'),
                 f"callbacks[0].headers.{name}: is set by the bridge itself",
@@ -59,6 +67,14 @@ class CallTests(Written):
             self.callback('headers = { X-A = "a", x-a = "b" }'), "callbacks[0].headers.x-a: means"
         )
 
+    def test_allowPrivate(self) -> None:
+        """
+        Receivers may be anywhere, unless it is said that they may not.
+        """
+        for line, allowed in (("", True), ("allow_private = true", True), ("allow_private = false", False)):
+            (callback,) = self.read(self.callback(line)).callbacks
+            self.assertEqual(callback.allowPrivate, allowed)
+
     def test_enumerations(self) -> None:
         """
         Kinds, events and deliveries are the known ones, and there is at least one to wait for.
@@ -70,6 +86,12 @@ class CallTests(Written):
             "to = []": "to: must have at least 1 item",
             'delivery = "eventual"': 'delivery: must be one of "direct", "durable", not "eventual"',
             "timeout = -1": "timeout: must be a number of seconds",
+            'allow_private = "no"': "allow_private: must be true or false",
+            "retries = []": "retries: must have at least 1 item",
+            "retries = [5, 0]": "retries[1]: must be a number of seconds",
+            "probes = [1]": "probes: must be two numbers of seconds, the first pause and the longest",
+            "probes = [2, 1]": "probes: must be two numbers of seconds, the first pause and the longest",
+            "give_up = 0": "give_up: must be a number of seconds",
         }.items():
             self.assertRefused(self.callback(line), f"callbacks[0].{start}")
 
@@ -79,7 +101,9 @@ class CallTests(Written):
         """
         for size in (24, 64):
             key = "whsec_" + b64encode(bytes(size)).decode()
-            self.assertEqual(self.read(self.callback(f'secret = "{key}"')).callbacks[0].secret, Secret(key))
+            self.assertEqual(
+                self.read(self.callback(f'secret = "{key}"')).callbacks[0].secret, (Secret(key),)
+            )
         for key in (
             "whsec_" + b64encode(bytes(23)).decode(),
             "whsec_" + b64encode(bytes(65)).decode(),
@@ -90,3 +114,22 @@ class CallTests(Written):
             self.assertRefused(
                 self.callback(f'secret = "{key}"'), 'callbacks[0].secret: must be "whsec_" and'
             )
+        keys = [f"whsec_{b64encode(bytes([number]) * 24).decode()}" for number in (1, 2)]
+        (callback,) = self.read(self.callback(f"secret = {keys}")).callbacks
+        self.assertEqual(callback.secret, tuple(map(Secret, keys)))
+
+    def test_outboxes(self) -> None:
+        """
+        What is kept for durable callbacks is kept apart: each has a name, or a URL, of its own.
+        """
+        durable = 'delivery = "durable"'
+        one, other = self.callback(durable), '[[callbacks]]\nurl = "https://app/"\n'
+        for second, start in {
+            other + durable: "callbacks[1].name: another durable callback has this name, or this url",
+            f'{other}{durable}\nname = "b"': "",
+            other: "",
+        }.items():
+            if start:
+                self.assertRefused(one + "\n" + second, start)
+            else:
+                self.read(one + "\n" + second)

@@ -31,6 +31,7 @@ def declared() -> Mapping[str, Table[Any]]:
         "[metrics]": sections.METRICS,
         "[store]": sections.STORE,
         "[rest]": sections.REST,
+        "[oauth2]": sections.OAUTH2,
         "[accounts.bot]": sections.ACCOUNT,
         '[users."example.com"]': sections.USER_DOMAIN,
         "[[callbacks]]": sections.CALLBACK,
@@ -55,7 +56,7 @@ class SampleTests(Written):
         The sample is right in what it comments out, too.
         """
         writeCertificate(self.folder / "ca.pem", "example.com")
-        configuration = self.read(self.uncommented(), WEBHOOK_SECRET=SIGNING_KEY)
+        configuration = self.read(self.uncommented(), WEBHOOK_SECRET=SIGNING_KEY, OAUTH2_SECRET="s")
         self.assertEqual(
             (set(configuration.accounts), set(configuration.users), len(configuration.callbacks)),
             ({"bot"}, {"example.com"}, 1),

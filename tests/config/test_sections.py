@@ -35,7 +35,7 @@ class FaultTests(Written):
             [
                 (
                     "htpp: unknown key; did you mean http? "
-                    "allowed: accounts, callbacks, component, http, metrics, rest, store, users"
+                    "allowed: accounts, callbacks, component, http, metrics, oauth2, rest, store, users"
                 ),
                 (
                     "component.conect: unknown key; did you mean connect? "
@@ -231,7 +231,17 @@ class FaultTests(Written):
             "postgresql:x",
             "restbridge.sqlite",
             "postgres://x",
+            "postgresql://u:a/b@db/x",
+            "postgresql://u:a#b@db/x",
+            "postgresql://u:a%zz@db/x",
+            "postgresql://u:a b@db/x",
         ):
-            self.assertRefused(
-                f'{COMPONENT}[store]\nurl = "{url}"', 'store.url: must be "sqlite:PATH" or "postgresql://…"'
-            )
+            (line,) = self.faults(f'{COMPONENT}[store]\nurl = "{url}"')
+            self.assertIn('store.url: must be "sqlite:PATH" or "postgresql://', line)
+            self.assertNotIn("u:a", line)
+        for url in (
+            "sqlite:/var/lib/x.sqlite",
+            "postgresql:///x",
+            "postgresql://u:a%2Fb@[::1]:5/x?sslmode=require",
+        ):
+            self.assertEqual(self.read(f'{COMPONENT}[store]\nurl = "{url}"').store.url.reveal(), url)

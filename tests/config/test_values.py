@@ -98,6 +98,7 @@ class ReadTests(Written):
             listen = "tcp:9117"
             [store]
             url = "postgresql://u:p@db/restbridge"
+            max_pending = 5
             [rest]
             iq_timeout = 0.5
             iq_max_timeout = 1
@@ -118,9 +119,13 @@ class ReadTests(Written):
             events = ["bare", "host"]
             to = ["support-*@rest.example.com"]
             delivery = "durable"
+            name = "support"
             secret = "{SIGNING_KEY}"
             timeout = 5
             headers = {{ X-Tenant = "a" }}
+            retries = [1, 60]
+            probes = [0.5, 10]
+            give_up = 3600
             """
         )
         self.assertEqual(configuration.component.connect, "tls:xmpp.example.com:5347")  # type: ignore[union-attr]
@@ -138,7 +143,8 @@ class ReadTests(Written):
             ),
         )
         self.assertEqual(configuration.metrics.listen, ("tcp:9117",))  # type: ignore[union-attr]
-        self.assertEqual(configuration.store.url.reveal(), "postgresql://u:p@db/restbridge")
+        store = configuration.store
+        self.assertEqual(("postgresql://u:p@db/restbridge", 5), (store.url.reveal(), store.maxPending))
         self.assertEqual(configuration.rest, Rest(iqTimeout=0.5, iqMaxTimeout=1))
         self.assertEqual(
             configuration.accounts["bot"],
@@ -174,8 +180,12 @@ class ReadTests(Written):
                     events=frozenset({"bare", "host"}),
                     to=(Glob("support-*@rest.example.com"),),
                     delivery="durable",
-                    secret=Secret(SIGNING_KEY),
+                    name="support",
+                    secret=(Secret(SIGNING_KEY),),
                     timeout=5,
+                    retries=(1, 60),
+                    probes=(0.5, 10),
+                    giveUp=3600,
                     headers={
                         "x-tenant": Secret("a"),
                         "authorization": Secret("Basic " + b64encode(b"me:pass word").decode()),

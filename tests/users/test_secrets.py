@@ -17,9 +17,9 @@ from restbridge.boundaries import Credential
 from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.jid import JID
 from restbridge.users import sessions as module
-from restbridge.users.attempts import DELAYS, TOKENS
 from restbridge.users.sessions import LOGIN_TIMEOUT, MAX_SECRETS, RECHECK
 from restbridge.web.answer import Refusal
+from restbridge.web.attempts import DELAYS, TOKENS
 from tests.users.case import DOMAIN, HOME, PROMISED, SessionsCase
 from tests.users.fakes import FakeStream
 from tests.web.client import LoggingTestCase

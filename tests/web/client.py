@@ -105,6 +105,7 @@ class FakeLink:
     @ivar awaited: the requests that nobody has answered.
     @ivar forgotten: how many of them were cancelled.
     @ivar results: the messages that an archive brings.
+    @ivar returns: whether the stream is soon there again, when it breaks.
     """
 
     def __init__(self) -> None:
@@ -117,6 +118,7 @@ class FakeLink:
         self.awaited: list[Deferred[Element]] = []
         self.forgotten = 0
         self.results: list[Element] = []
+        self.returns = False
 
     def whyDown(self) -> str | None:
         return None
@@ -142,6 +144,9 @@ class FakeLink:
     async def query(self, iq: Element, timeout: float) -> list[Element]:
         return [*self.results, await self.request(iq, timeout)]
 
+    async def restored(self, timeout: float) -> bool:
+        return self.returns and timeout > 0
+
     def _forget(self, _: object) -> None:
         self.forgotten += 1
 
@@ -163,6 +168,7 @@ class FakeUserLink(FakeLink):
         self.takers: list[Taker] = []
         self.held = 0
         self._reason: str | None = None
+        self._awaitingBreak: list[Callable[[str], object]] = []
         self._awaitingEnd: list[Callable[[str], object]] = []
 
     def whyDown(self) -> str | None:
@@ -175,6 +181,9 @@ class FakeUserLink(FakeLink):
 
     def offerTo(self, takers: Sequence[Taker]) -> None:
         self.takers.extend(takers)
+
+    def whenBroken(self, call: Callable[[str], object]) -> None:
+        self._awaitingBreak.append(call)
 
     def whenEnded(self, call: Callable[[str], object]) -> None:
         self._awaitingEnd.append(call)
@@ -193,11 +202,25 @@ class FakeUserLink(FakeLink):
         """
         return any(taker.take(stanza) for taker in self.takers)
 
+    def lose(self, reason: str = "the connection broke") -> None:
+        """
+        The connection breaks.
+        """
+        self._reason, self.fault = reason, LinkDown(reason)
+        for call in self._awaitingBreak:
+            call(reason)
+
+    def resume(self) -> None:
+        """
+        The login goes on by another one.
+        """
+        self._reason = self.fault = None
+
     def end(self, reason: str = "the session was closed") -> None:
         """
         The login ends.
         """
-        self._reason, self.fault = reason, LinkDown(reason)
+        self.lose(reason)
         calls, self._awaitingEnd = self._awaitingEnd, []
         for call in calls:
             call(reason)

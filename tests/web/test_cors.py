@@ -34,15 +34,33 @@ class CORSTests(SynchronousTestCase):
         reply = self.ask("GET", {"Origin": PAGE}, "https://other.example.com", PAGE)
         self.assertEqual(reply.headers["Access-Control-Allow-Origin"], PAGE)
         self.assertEqual(reply.headers["Vary"], "Origin")
+        exposed = reply.headers["Access-Control-Expose-Headers"].split(", ")
+        self.assertEqual({"Idempotent-Replayed", "Restbridge-Ignored", "Retry-After"}, set(exposed))
 
     def test_others(self) -> None:
         """
         A page of another origin may not, nor one that only looks alike.
         """
-        for origin in ("https://evil.example.com", f"{PAGE}.evil.example.com", "null", PAGE.upper(), "\xff"):
-            reply = self.ask("GET", {"Origin": origin}, PAGE)
-            self.assertNotIn("Access-Control-Allow-Origin", reply.headers)
-            self.assertEqual(reply.headers["Vary"], "Origin")
+        for origin in (
+            *("https://evil.example.com", f"{PAGE}.evil.example.com", f"{PAGE}.", f"{PAGE}/", f"{PAGE}:443"),
+            *(f"{PAGE}@evil.example.com", f"https://x.{PAGE[8:]}", f"https://x{PAGE[8:]}", PAGE[:-1]),
+            *(PAGE.replace("https", "http"), PAGE.upper(), PAGE.replace("app", "App"), f"{PAGE} {PAGE}"),
+            *(f"{PAGE}, https://evil.example.com", "null", "*", "", "https://", "file://", "\xff"),
+        ):
+            for method, headers in (("GET", {}), ("OPTIONS", PREFLIGHT)):
+                reply = self.ask(method, {**headers, "Origin": origin}, PAGE, "https://another.example.com")
+                self.assertNotIn("Access-Control-Allow-Origin", reply.headers, origin)
+                self.assertEqual(reply.headers["Vary"], "Origin")
+
+    def test_port(self) -> None:
+        """
+        A port that isn't the scheme's own is part of an origin.
+        """
+        page = f"{PAGE}:8443"
+        allowed = self.ask("GET", {"Origin": page}, page).headers["Access-Control-Allow-Origin"]
+        self.assertEqual(allowed, page)
+        for origin in (PAGE, f"{PAGE}:443", f"{PAGE}:84430"):
+            self.assertNotIn("Access-Control-Allow-Origin", self.ask("GET", {"Origin": origin}, page).headers)
 
     def test_notUTF8(self) -> None:
         """
@@ -75,7 +93,7 @@ class CORSTests(SynchronousTestCase):
         # RFC 9110, section 8.6.
         self.assertNotIn("Content-Length", reply.headers)
         self.assertIn("POST", reply.headers["Access-Control-Allow-Methods"])
-        for header in ("Authorization", "Content-Type", "Prosody-Rest-Timeout"):
+        for header in ("Authorization", "Content-Type", "Prosody-Rest-Timeout", "Idempotency-Key"):
             self.assertIn(header, reply.headers["Access-Control-Allow-Headers"])
 
     def test_options(self) -> None:

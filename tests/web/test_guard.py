@@ -5,12 +5,15 @@ L{restbridge.web.guard}
 from __future__ import annotations
 
 from base64 import b64encode, urlsafe_b64encode
+from itertools import count
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from restbridge.stanzas.jid import JID
 from restbridge.web.answer import Refusal
+from restbridge.web.attempts import TOKENS, Attempts
 from restbridge.web.credentials import Credentials, tokenHash
 from restbridge.web.guard import (
     AccountPrincipal,
@@ -35,15 +38,21 @@ class GuardTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.bot = account(tokens=(tokenHash("a token"),))
         self.link = FakeLink()
+        self.clock = Clock()
+        # Each from somewhere else, since failures count by address.
+        self.clients = (f"192.0.2.{number}" for number in count(1))
         self.guard = self.makeGuard()
 
     def makeGuard(self, secret: str | None = None) -> Guard:
-        credentials = Credentials(accounts=[self.bot], workers=Workers(Threads()))
+        credentials = Credentials(
+            accounts=[self.bot], workers=Workers(Threads()), attempts=Attempts(clock=self.clock)
+        )
         accounts = Accounts(domain=DOMAIN, credentials=credentials, link=self.link, secret=secret)
         return Guard(accounts=accounts, users=FakeUsers())
 
-    def ask(self, authorization: str | None) -> Deferred[Principal]:
-        return Deferred.fromCoroutine(self.guard.principal(Presented(authorization=authorization)))
+    def ask(self, authorization: str | None, client: str | None = None) -> Deferred[Principal]:
+        presented = Presented(authorization=authorization, client=client or next(self.clients))
+        return Deferred.fromCoroutine(self.guard.principal(presented))
 
     def assertAccepted(self, authorization: str) -> None:
         principal = self.successResultOf(self.ask(authorization))
@@ -67,6 +76,27 @@ class GuardTests(SynchronousTestCase):
         self.assertFalse(principal.maySendAs(JID.parse("anyone@example.com")))
         self.assertRefused(f"Basic {b64encode(f'{DOMAIN}:another'.encode()).decode()}")
         self.assertAccepted(basic("bot")["Authorization"])
+
+    def test_guessing(self) -> None:
+        """
+        The component's secret can't be guessed any faster than a password: 429, with the seconds to wait. Who
+        has shown the right one before is let in all the same.
+        """
+        self.guard = self.makeGuard(secret="the secret")
+        for user, right in ((DOMAIN, "the secret"), ("bot", "secret")):
+            client = next(self.clients)
+            header = basic(user, right)["Authorization"]
+            self.successResultOf(self.ask(header, client))
+            guesses = [
+                self.ask(basic(user, f"guess {number}")["Authorization"], client)
+                for number in range(TOKENS + 1)
+            ]
+            refusal = self.failureResultOf(guesses.pop(), Refusal).value
+            self.assertEqual((refusal.status, refusal.condition), (429, "policy-violation"))
+            self.assertEqual([name for name, _ in refusal.headers], ["Retry-After"])
+            self.successResultOf(self.ask(header, client))
+            self.clock.advance(60)
+            self.assertEqual({self.failureResultOf(guess, Refusal).value.status for guess in guesses}, {403})
 
     def test_localPart(self) -> None:
         """
@@ -248,7 +278,9 @@ class UserTests(SynchronousTestCase):
         An account's token is the account's, whatever name comes with it.
         """
         bot = account(tokens=(tokenHash("a token"),))
-        credentials = Credentials(accounts=[bot], workers=Workers(Threads()))
+        credentials = Credentials(
+            accounts=[bot], workers=Workers(Threads()), attempts=Attempts(clock=Clock())
+        )
         accounts = Accounts(domain=DOMAIN, credentials=credentials, link=FakeLink())
         self.guard = Guard(accounts=accounts, users=self.users)
         principal = self.successResultOf(self.ask("Bearer a token", "alice@example.com"))

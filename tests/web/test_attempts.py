@@ -1,5 +1,5 @@
 """
-L{restbridge.users.attempts}: guessing is slow, knowing is not.
+L{restbridge.web.attempts}: guessing is slow, knowing is not.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from restbridge.users import attempts as module
-from restbridge.users.attempts import EVERY, KEPT, TOKENS, Attempt, Attempts, TooManyAttempts
+from restbridge.web import attempts as module
+from restbridge.web.attempts import EVERY, KEPT, TOKENS, Attempt, Attempts, TooManyAttempts
 
 HOME = "192.0.2.1"
 ALICE = "alice@example.com"
