@@ -15,12 +15,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from socket import gethostname
 from typing import Any, ClassVar
 
 import attrs
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -38,22 +39,35 @@ from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import Component as ComponentSettings
 from restbridge.config import Configuration, ConfigurationRefused, UserDomain, find, load
+from restbridge.config import OAuth2 as OAuth2Settings
 from restbridge.demo import Demo
+from restbridge.lifecycle import Orderly, Signals
 from restbridge.openapi.page import openAPI, page
 from restbridge.parts import Parts
 from restbridge.rest.api import RestAPI
+from restbridge.store.answers import Answers
 from restbridge.store.database import Database
 from restbridge.store.engines import engineAt
+from restbridge.store.journal import Journal
 from restbridge.store.rooms import RoomStore
-from restbridge.users.attempts import Attempts
+from restbridge.systemd import Supervision
 from restbridge.users.routes import Routes, optionsForTLS
 from restbridge.users.sessions import Served, Sessions
+from restbridge.web.attempts import Attempts
 from restbridge.web.credentials import Credentials
+from restbridge.web.documents import Documents, client
 from restbridge.web.guard import Accounts, Guard
+from restbridge.web.idempotency import Once
+from restbridge.web.introspection import Introspection
+from restbridge.web.oauth2 import Judge, OAuth2
+from restbridge.web.serving import HangUp, Serving
 from restbridge.web.site import BridgeSite, Health
 from restbridge.webhook.callbacks import Callbacks
+from restbridge.webhook.durable import Durable
+from restbridge.webhook.outbox import Outbox
 from restbridge.webhook.post import Poster
 from restbridge.webhook.receiver import Receiver
+from restbridge.webhook.replies import Replies
 from restbridge.workers import Workers
 from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.component import Component
@@ -98,9 +112,13 @@ def makeService(options: Mapping[str, Any]) -> IService:
     """
     from twisted.internet import reactor
 
+    whole: MultiService
     if options["demo"]:
-        return Demo(reactor=reactor, assemble=assemble, show=_show)
-    return bridge(options["configuration"], reactor)
+        whole = Demo(reactor=reactor, assemble=assemble, show=_show)
+    else:
+        whole = bridge(options["configuration"], reactor)
+    Signals(reactor=reactor).setServiceParent(whole)
+    return whole
 
 
 def _show(text: str) -> None:
@@ -119,38 +137,41 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
     def threads(work: Callable[[], Any]) -> Deferred[Any]:
         return deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
-    users = _users(configuration.users, reactor, Workers(threads))
-    services: list[Service] = [users]
+    attempts = Attempts(clock=reactor)
+    users = _users(configuration.users, reactor, Workers(threads), attempts)
+    store = Database(
+        engine=engineAt(configuration.store.url.reveal()), reactor=reactor, needed=_needsStore(configuration)
+    )
+    # The parts stop the other way round: the store behind all that write to it.
+    services: list[Service] = [store, users]
     component = accounts = None
     if configuration.component is not None:
-        component, accounts = _accounts(configuration, configuration.component, reactor, Workers(threads))
-        poster = Poster(reactor=reactor)
-        receivers = [
-            Receiver(settings=callback, domain=component.domain, caller=poster, clock=reactor)
-            for callback in configuration.callbacks
-        ]
-        callbacks = Callbacks(receivers=receivers, send=component.send)
+        credentials = Credentials(
+            accounts=configuration.accounts.values(), workers=Workers(threads), attempts=attempts
+        )
+        component, accounts = _accounts(configuration, configuration.component, reactor, credentials)
+        callbacks, webhooks = _webhooks(configuration, component, store, reactor)
         component.offerTo([*takers, callbacks])
-        services += [component, Webhooks(callbacks, poster)]
-    guard = Guard(accounts=accounts, users=users)
-    store = Database(engine=engineAt(configuration.store.url.reveal()), reactor=reactor)
-    if configuration.users:
-        services.append(store)
+        services += [component, *webhooks]
+    oauth2 = _oauth2(configuration.oauth2, reactor, Workers(threads)) if configuration.oauth2 else None
+    guard = Guard(accounts=accounts, users=users, oauth2=oauth2)
+    once = Once(answers=Answers(store, holder=_holder(configuration)), clock=reactor)
+    # Users' logins are opened on demand: without a component nothing has to be up.
+    whyDown = component.whyDown if component is not None else lambda: None
     mounts: dict[bytes, IResource] = {
         b"healthz": Health(lambda: None),
-        # Users' logins are opened on demand: without a component nothing has to be up.
-        b"readyz": Health(component.whyDown if component is not None else lambda: None),
-        b"rest": RestAPI(guard=guard, settings=configuration.rest).app.resource(),
-        b"api": _clientAPI(configuration.users, guard, store, reactor).app.resource(),
+        b"readyz": Health(whyDown),
+        b"rest": RestAPI(guard=guard, settings=configuration.rest, once=once).app.resource(),
+        b"api": _clientAPI(configuration.users, guard, store, once, reactor).app.resource(),
         b"openapi.json": openAPI(),
         b"docs": page(),
     }
     site = BridgeSite(settings=configuration.http, mounts=mounts, refusals={b"api": said})
-    return Parts(site=site, services=tuple(services))
+    return Parts(site=site, services=tuple(services), whyDown=whyDown)
 
 
 def _accounts(
-    configuration: Configuration, settings: ComponentSettings, reactor: Any, workers: Workers
+    configuration: Configuration, settings: ComponentSettings, reactor: Any, credentials: Credentials
 ) -> tuple[Component, Accounts]:
     component = Component(
         entity=Entity(domain=settings.domain, accounts=configuration.accounts),
@@ -162,16 +183,69 @@ def _accounts(
     )
     accounts = Accounts(
         domain=settings.domain,
-        credentials=Credentials(accounts=configuration.accounts.values(), workers=workers),
+        credentials=credentials,
         link=component,
         secret=settings.secret.reveal() if settings.basicAuth else None,
     )
     return component, accounts
 
 
-def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> Sessions:
+def _oauth2(settings: OAuth2Settings, reactor: Any, workers: Workers) -> OAuth2:
+    documents = Documents(client=client(reactor, settings.caFile), clock=reactor)
+    judges: list[Judge] = []
+    if settings.issuer is not None:
+        # Its library is an extra.
+        from restbridge.web.accesstokens import AccessTokens
+
+        tokens = AccessTokens(settings=settings, documents=documents, workers=workers, clock=reactor)
+        judges.append(tokens)
+    if settings.introspection is not None:
+        judges.append(Introspection(settings=settings, documents=documents, clock=reactor))
+    return OAuth2(*judges)
+
+
+def _webhooks(
+    configuration: Configuration, component: Component, store: Database, reactor: Any
+) -> tuple[Callbacks, list[Service]]:
+    """
+    Who takes what comes in, and what runs for that.
+    """
+    posters = {allowed: Poster(reactor=reactor, allowPrivate=allowed) for allowed in (True, False)}
+    receivers = [
+        Receiver(
+            settings=callback,
+            domain=component.domain,
+            caller=posters[callback.allowPrivate],
+            clock=reactor,
+        )
+        for callback in configuration.callbacks
+    ]
+    journal = Journal(
+        store=store, holder=component.domain, most=configuration.store.maxPending, clock=reactor
+    )
+    replies = Replies(journal=journal, domain=component.domain, way=component)
+    outboxes = {
+        receiver.settings.outbox: Outbox(
+            settings=receiver.settings,
+            call=receiver.call,
+            journal=journal,
+            replied=replies.wake,
+            clock=reactor,
+        )
+        for receiver in receivers
+        if receiver.settings.delivery == "durable"
+    }
+    callbacks = Callbacks(receivers=receivers, send=component.send, outboxes=outboxes)
+    services: list[Service] = [Webhooks(callbacks, [*posters.values()])]
+    if outboxes:
+        durable = Durable(journal=journal, outboxes=[*outboxes.values()], replies=replies, clock=reactor)
+        services.append(durable)
+    return callbacks, services
+
+
+def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers, attempts: Attempts) -> Sessions:
     served = _served(domains, reactor, workers) if domains else {}
-    return Sessions(served=served, attempts=Attempts(clock=reactor), clock=reactor)
+    return Sessions(served=served, attempts=attempts, clock=reactor)
 
 
 def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> dict[str, Served]:
@@ -186,7 +260,26 @@ def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -
     return served
 
 
-def _clientAPI(domains: Mapping[str, UserDomain], guard: Guard, store: Database, reactor: Any) -> ClientAPI:
+def _needsStore(configuration: Configuration) -> bool:
+    """
+    Whether the bridge can't do its work without.
+    """
+    durable = any(callback.delivery == "durable" for callback in configuration.callbacks)
+    return durable or bool(configuration.users)
+
+
+def _holder(configuration: Configuration) -> str:
+    """
+    This bridge among those that share a database, the same whenever it is started.
+    """
+    if configuration.component is not None:
+        return configuration.component.domain
+    return " ".join((gethostname(), *configuration.http.listen))
+
+
+def _clientAPI(
+    domains: Mapping[str, UserDomain], guard: Guard, store: Database, once: Once, reactor: Any
+) -> ClientAPI:
     events = Events(clock=reactor)
     kept = RoomStore(store)
     told = RoomEvents(events=events, clock=reactor)
@@ -194,22 +287,25 @@ def _clientAPI(domains: Mapping[str, UserDomain], guard: Guard, store: Database,
     muc = partial(Muc, attendance=attendance, events=told, store=kept, clock=reactor)
     kinds: Kinds = {NS_MUCLIGHT: partial(MucLight, events=told, store=kept), NS_MUC: muc}
     rooms = Rooms(services=RoomServices(domains=domains, kinds=kinds))
-    return ClientAPI(guard=guard, events=events, rooms=rooms)
+    return ClientAPI(guard=guard, events=events, rooms=rooms, once=once)
 
 
-def bridge(configuration: Configuration, reactor: Any) -> IService:
+def bridge(configuration: Configuration, reactor: Any) -> MultiService:
     """
     A bridge that listens where it is configured to.
     """
     parts = assemble(configuration, reactor)
-    whole = MultiService()
-    for service in parts.services:
-        service.setServiceParent(whole)
+    connections = parts.site.connections
+    serving = Serving(connections)
     for description in configuration.http.listen:
         listener = StreamServerEndpointService(serverFromString(reactor, description), parts.site)
         # Twisted's strports does the same, for the global reactor: a port in use ends the start.
         listener._raiseSynchronously = True
-        listener.setServiceParent(whole)
+        listener.setServiceParent(serving)
+    supervision = Supervision(environment=os.environ, whyDown=parts.whyDown, reactor=reactor)
+    whole = Orderly(clock=reactor)
+    for service in (supervision, HangUp(connections=connections, clock=reactor), *parts.services, serving):
+        service.setServiceParent(whole)
     _sayWhatIsMissing(configuration)
     return whole
 
@@ -217,11 +313,11 @@ def bridge(configuration: Configuration, reactor: Any) -> IService:
 @attrs.define(slots=False)
 class Webhooks(Service):
     """
-    Probes the receivers at the start and closes the connections to them at the end.
+    Probes the receivers at the start; at the end awaits their answers and closes the connections to them.
     """
 
     callbacks: Callbacks
-    poster: Poster
+    posters: Sequence[Poster]
 
     def startService(self) -> None:
         super().startService()
@@ -229,7 +325,10 @@ class Webhooks(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        return self.poster.close()
+        return self.callbacks.finish().addBoth(lambda _: self._close())
+
+    def _close(self) -> Deferred[Any]:
+        return gatherResults([poster.close() for poster in self.posters], consumeErrors=True)
 
 
 def _sayWhatIsMissing(configuration: Configuration) -> None:
@@ -238,6 +337,3 @@ def _sayWhatIsMissing(configuration: Configuration) -> None:
     """
     if configuration.metrics is not None:
         log.warn("[metrics] has no effect in this version")
-    for number, callback in enumerate(configuration.callbacks):
-        if callback.delivery == "durable":
-            log.warn("callbacks[{number}]: this version makes each call once, as for 'direct'", number=number)

@@ -20,12 +20,13 @@ KNOWS = {
     "workers": set[str](),
     "xmpp": {"stanzas", "boundaries", "workers"},
     "store": {"stanzas"},
-    "web": {"stanzas", "boundaries", "config", "workers"},
+    "outbox": {"config", "store"},
+    "web": {"stanzas", "boundaries", "config", "store", "workers"},
     "users": {"stanzas", "boundaries", "config", "web", "xmpp", "workers"},
     "rest": {"stanzas", "boundaries", "config", "web", "xmpp"},
     "clientapi": {"stanzas", "boundaries", "config", "store", "web", "xmpp"},
     "openapi": {"stanzas", "clientapi", "web"},
-    "webhook": {"stanzas", "boundaries", "config", "web", "xmpp"},
+    "webhook": {"stanzas", "boundaries", "config", "store", "web", "xmpp"},
 }
 """Room -> the rooms that it may import."""
 

@@ -8,15 +8,18 @@ import os
 from pathlib import Path
 
 from twisted.application.internet import StreamServerEndpointService
-from twisted.application.service import IServiceMaker, MultiService
+from twisted.application.service import IServiceMaker
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from restbridge.config import HTTP, Configuration, parse
-from restbridge.tap import Options, assemble, bridge
+from restbridge.store.database import Database
+from restbridge.systemd import Supervision
+from restbridge.tap import Options, Webhooks, _holder, assemble, bridge
 from restbridge.users.sessions import Sessions
+from restbridge.web.serving import HangUp, Serving
 from restbridge.xmpp.component import Component
 
 CONFIGURATION = """
@@ -91,15 +94,40 @@ class BridgeTests(SynchronousTestCase):
         reactor = MemoryReactorClock()
         configuration = parse(CONFIGURATION, Path(), {})
         whole = bridge(configuration, reactor)
-        assert isinstance(whole, MultiService)
         self.assertEqual((reactor.tcpServers, reactor.tcpClients), ([], []))
-        kinds = [type(service) for service in whole]
-        self.assertIn(Component, kinds)
-        self.assertEqual(kinds.count(StreamServerEndpointService), len(configuration.http.listen))
+        self.assertIn(Component, [type(service) for service in whole])
+        (serving,) = (service for service in whole if isinstance(service, Serving))
+        ports = [type(service) for service in serving]
+        self.assertEqual(ports, [StreamServerEndpointService] * len(configuration.http.listen))
+
+    def test_order(self) -> None:
+        """
+        The parts stop in an order in which each still has what it needs: the ports first, whose requests need
+        the streams, then the webhooks, whose replies do; the store behind all that write to it.
+        """
+        configuration = parse(CONFIGURATION + '[users."example.com"]\n', Path(), {})
+        stops = [type(service) for service in reversed(list(bridge(configuration, MemoryReactorClock())))]
+        order = [
+            stops.index(kind)
+            for kind in (Serving, Webhooks, Component, Sessions, Database, HangUp, Supervision)
+        ]
+        self.assertEqual(order, sorted(order))
+
+    def test_holder(self) -> None:
+        """
+        Bridges that share a database are known by their components, or by where they listen.
+        """
+
+        def alone(port: int) -> str:
+            return _holder(Configuration(http=HTTP(listen=(f"tcp:{port}",))))
+
+        self.assertEqual("rest.example.com", _holder(parse(CONFIGURATION, Path(), {})))
+        self.assertEqual(alone(8080), alone(8080))
+        self.assertNotEqual(alone(8080), alone(8081))
 
     def test_withoutComponent(self) -> None:
         """
         Without a component there is nothing to be down.
         """
         parts = assemble(Configuration(http=HTTP()), MemoryReactorClock())
-        self.assertEqual([type(service) for service in parts.services], [Sessions])
+        self.assertEqual([type(service) for service in parts.services], [Database, Sessions])
