@@ -256,9 +256,7 @@ def main() -> None:
         growth = median(long / short for short, long in queues)
         rate = median(1 / short for short, _ in queues)
         print(f"accepted and delivered with {PENDING[0]} waiting: {rate:,.0f}/s, promised {LEAST_RATE}")
-        print(
-            f"a delivery with {PENDING[1]:,} waiting: {growth:.2f} of one with {PENDING[0]}, at most {MOST_GROWTH}"
-        )
+        print(f"with {PENDING[1]:,} waiting, a delivery costs {growth:.2f} of that, at most {MOST_GROWTH}")
         with Prosody() as server:
             server.start()
             call = partial(flow, server, receiver, {"url": "sqlite:restbridge.sqlite"})

@@ -24,7 +24,14 @@ from twisted.words.xish.domish import Element, ParserError
 
 NS_CLIENT = "jabber:client"
 NS_XML = "http://www.w3.org/XML/1998/namespace"
+NS_XMLNS = "http://www.w3.org/2000/xmlns/"
 NS_STREAMS = "http://etherx.jabber.org/streams"
+
+SEPARATOR = "\x01"
+"""
+What expat sets between a namespace and a name. It takes a namespace that holds it for a fault, which
+would end the stream: so it is a character that no XML can hold.
+"""
 
 MAX_DEPTH = 100
 """Levels of elements in a stanza. MUC, archive and XHTML payloads stay below 30."""
@@ -42,6 +49,7 @@ _TEXT_BUFFER = 512
 """Bytes, taken for each stream at its start."""
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPACE = re.compile("[\t\n\r ]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 _MAYBE_NAME = re.compile(r"[^\W\d][\w.\-]*")
 
@@ -113,7 +121,7 @@ class _Tree:
         self._reason: str | None = None
 
         # No table of names of its own: a thousand idle streams would hold as many.
-        parser = self.parser = ParserCreate("UTF-8", " ", None)
+        parser = self.parser = ParserCreate("UTF-8", SEPARATOR, None)
         # Without it expat hands over every line end by itself, and text is put together piecemeal.
         parser.buffer_text = True
         parser.buffer_size = _TEXT_BUFFER
@@ -136,12 +144,13 @@ class _Tree:
 
     def newElement(self, name: str, attributes: dict[str, str]) -> Element:
         """
-        An element for expat's form of names: C{"namespace name"}, or C{"name"}.
+        An element for expat's form of names: namespace, L{SEPARATOR} and name, or the name alone.
         """
-        namespace, _, local = name.rpartition(" ")
+        namespace, _, local = name.rpartition(SEPARATOR)
         namespace = self.namespaces.get(namespace, namespace)
         qualified: dict[Any, str] = {
-            (tuple(key.rsplit(" ", 1)) if " " in key else key): value for key, value in attributes.items()
+            (tuple(key.split(SEPARATOR)) if SEPARATOR in key else key): value
+            for key, value in attributes.items()
         }
         return Element((namespace, local), namespace, qualified)
 
@@ -309,6 +318,17 @@ def _checkedName(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
+def _checkedNamespace(namespace: str) -> str:
+    """
+    What servers' parsers take as well: for expat the two reserved ones belong to their prefixes alone, and
+    white space is what some set between namespace and name.
+    """
+    if namespace in (NS_XML, NS_XMLNS) or _SPACE.search(namespace):
+        raise XMLRefused(f"{namespace[:100]!r} can't be the namespace of an element or attribute")
+    return namespace
+
+
 def _expatTakes(name: str) -> bool:
     """
     Which other letters a name may hold is for the parser to say: the editions of XML 1.0 differ.
@@ -339,7 +359,7 @@ def serialize(element: Element, defaultNamespace: str = NS_CLIENT) -> str:
     domish's own C{toXml} writes namespaces unescaped and lets any character through.
 
     @param defaultNamespace: the namespace in scope where the text will stand.
-    @raise XMLRefused: a character or name that XML can't hold, or too deep nesting.
+    @raise XMLRefused: a character, a name or a namespace that XML can't hold, or too deep nesting.
     """
     parts: list[str] = []
     _write(element, defaultNamespace, parts.append, MAX_DEPTH)
@@ -357,7 +377,7 @@ def _write(element: Element, scope: str, write: Callable[[str], object], levels:
     namespace = element.uri or scope
     write(f"<{name}")
     if namespace != scope:
-        write(f" xmlns='{_escapeAttribute(namespace)}'")
+        write(f" xmlns='{_escapeAttribute(_checkedNamespace(namespace))}'")
     for number, (key, value) in enumerate(element.attributes.items()):
         write(_attribute(key, value, number))
     if not element.children:
@@ -378,5 +398,5 @@ def _attribute(key: str | tuple[str, str], value: str, number: int) -> str:
     namespace, name = key
     if namespace == NS_XML:
         return f" xml:{_checkedName(name)}='{_escapeAttribute(value)}'"
-    declared = f" xmlns:a{number}='{_escapeAttribute(namespace)}'"
+    declared = f" xmlns:a{number}='{_escapeAttribute(_checkedNamespace(namespace))}'"
     return f"{declared} a{number}:{_checkedName(name)}='{_escapeAttribute(value)}'"

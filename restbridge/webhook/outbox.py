@@ -115,8 +115,8 @@ class Outbox:
         """
         entry = Entry(
             callback=self.settings.outbox,
-            sender=JID.parse(stanza["from"]).bare,
-            recipient=JID.parse(stanza["to"]).bare,
+            sender=_bare(stanza["from"]),
+            recipient=_bare(stanza["to"]),
             webhook=newWebhookId(),
             received=self._journal.now(),
             stanza=_readable(stanza),
@@ -380,6 +380,13 @@ class Outbox:
             log.error("The journal failed: {reason}", reason=failure.getErrorMessage())
         else:
             log.failure("A durable callback failed", failure)
+
+
+def _bare(address: str) -> str:
+    """
+    Of an address that is normalised, and need not be read again.
+    """
+    return address.partition("/")[0]
 
 
 def _readable(stanza: Element) -> str:

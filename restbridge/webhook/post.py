@@ -35,7 +35,7 @@ from restbridge.webhook.wire import Dialer, Pool
 MAX_RESPONSE = 256 * 1024
 """Bytes of a receiver's answer that are read."""
 
-KEPT_CONNECTIONS = 16
+KEPT_CONNECTIONS = 64
 """Idle connections that are kept to one receiver."""
 
 
