@@ -6,16 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from cryptography.x509 import load_pem_x509_certificates
-from OpenSSL.crypto import X509
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import optionsForClientTLS
 
 from restbridge.config import UserDomain
+from restbridge.web.trust import trustRoots
 from restbridge.xmpp.c2s import Route
 from restbridge.xmpp.locate import Locator
 
@@ -32,14 +30,8 @@ def optionsForTLS(
 
     @param protocols: what is asked for by ALPN.
     """
-    roots = None if settings.caFile is None else trustRootFromCertificates(_certificates(settings.caFile))
     host = settings.domain.removeprefix("[").removesuffix("]")
-    return optionsForClientTLS(host, trustRoot=roots, acceptableProtocols=protocols)
-
-
-def _certificates(path: Path) -> list[Certificate]:
-    found = load_pem_x509_certificates(path.read_bytes())
-    return [Certificate(X509.from_cryptography(certificate)) for certificate in found]
+    return optionsForClientTLS(host, trustRoot=trustRoots(settings.caFile), acceptableProtocols=protocols)
 
 
 class Routes:

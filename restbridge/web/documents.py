@@ -11,17 +11,15 @@ from urllib.parse import urlencode
 
 import msgspec
 import treq
-from cryptography.x509 import load_pem_x509_certificates
-from OpenSSL.crypto import X509
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from restbridge.config.issuers import isSecure
+from restbridge.web.trust import trustRoots
 
 TIMEOUT = 5.0
 """Seconds for a whole call."""
@@ -42,15 +40,9 @@ def client(reactor: Any, roots: Path | None = None) -> HTTPClient:
 
     @param roots: the file of the certificates that are trusted, in PEM; L{None} for the system's.
     """
-    trusted = None if roots is None else trustRootFromCertificates(_certificates(roots))
-    policy = BrowserLikePolicyForHTTPS(trustRoot=trusted)
+    policy = BrowserLikePolicyForHTTPS(trustRoot=trustRoots(roots))
     agent = Agent(reactor, contextFactory=policy, pool=HTTPConnectionPool(reactor, persistent=False))
     return HTTPClient(agent)
-
-
-def _certificates(roots: Path) -> list[Certificate]:
-    pem = load_pem_x509_certificates(roots.read_bytes())
-    return [Certificate(X509.from_cryptography(each)) for each in pem]
 
 
 class Documents:

@@ -251,9 +251,7 @@ class Outbox:
         conversation.probes += 1
         self._waiting[conversation.number] = conversation
 
-    def _isGeneral(
-        self, conversation: Conversation, message: Message, verdict: Failed, began: float
-    ) -> bool:
+    def _isGeneral(self, conversation: Conversation, message: Message, verdict: Failed, began: float) -> bool:
         """
         Whether it may be the callback's fault, not the message's.
         """

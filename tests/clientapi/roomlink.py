@@ -4,7 +4,6 @@ What the tests of rooms stand on: a user's link whose server the test plays, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,33 +12,12 @@ from twisted.words.xish.domish import Element
 from restbridge.stanzas.errors import StanzaError, errorReply
 from restbridge.stanzas.replies import resultFor
 from restbridge.stanzas.xml import parseDocument
-from restbridge.store.database import Transaction
-from restbridge.store.sqlite import SQLiteConnection
 from tests.web.client import FakeUserLink
 
 T = TypeVar("T")
 
 ROOM = "room@rooms.example.com"
 MUC = "http://jabber.org/protocol/muc"
-
-
-class MemoryStore:
-    """
-    A L{restbridge.store.database.Store} that is gone afterwards, and works at once.
-    """
-
-    def __init__(self) -> None:
-        self._connection = SQLiteConnection(":memory:")
-
-    async def run(self, work: Callable[[Transaction], T]) -> T:
-        self._connection.begin()
-        try:
-            result = work(self._connection)
-        except BaseException:
-            self._connection.rollback()
-            raise
-        self._connection.commit()
-        return result
 
 
 class RoomLink(FakeUserLink):

@@ -23,7 +23,8 @@ from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT, parseDocument
 from restbridge.store.rooms import Change, RoomStore
 from restbridge.web.answer import Refusal
-from tests.clientapi.roomlink import MUC, ROOM, MemoryStore, RoomLink
+from tests.clientapi.roomlink import MUC, ROOM, RoomLink
+from tests.store.fakes import MemoryStore
 
 INFO = "http://jabber.org/protocol/disco#info"
 ADMIN, OWNER = f"{MUC}#admin", f"{MUC}#owner"

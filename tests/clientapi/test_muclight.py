@@ -19,7 +19,8 @@ from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import NS_CLIENT, parseDocument
 from restbridge.store.rooms import RoomStore
 from restbridge.web.answer import Refusal
-from tests.clientapi.roomlink import ROOM, MemoryStore, RoomLink
+from tests.clientapi.roomlink import ROOM, RoomLink
+from tests.store.fakes import MemoryStore
 
 LIGHT = "urn:xmpp:muclight:0"
 ITEMS = "http://jabber.org/protocol/disco#items"

@@ -20,11 +20,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.live.process import LOOPBACK, eventually, freePorts
+from tests.live.receiver import KeptAlive, QuietServer
 
 JSON = "application/json"
 
@@ -255,30 +255,11 @@ def _reset(end: socket.socket) -> None:
         end.shutdown(socket.SHUT_RDWR)
 
 
-class _Listener(ThreadingHTTPServer):
-    """
-    One thread for each connection; none of them is waited for.
-    """
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
+class _Listener(QuietServer):
     moody: Moody
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """
-        A connection that breaks is an everyday thing here.
-        """
 
-
-class _Conversation(BaseHTTPRequestHandler):
-    """
-    One connection, kept alive.
-    """
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
+class _Conversation(KeptAlive):
     server: _Listener
 
     def setup(self) -> None:

@@ -143,7 +143,7 @@ def _longest(table: Mapping[str, T], path: str) -> T | None:
     return table[max(fitting, key=len)] if fitting else None
 
 
-class _Listener(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
     """
     One thread for each connection; none of them is waited for.
     """
@@ -151,7 +151,6 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    receiver: Receiver
 
     def handle_error(self, request: object, client_address: object) -> None:
         """
@@ -159,7 +158,7 @@ class _Listener(ThreadingHTTPServer):
         """
 
 
-class _Conversation(BaseHTTPRequestHandler):
+class KeptAlive(BaseHTTPRequestHandler):
     """
     One connection, kept alive.
     """
@@ -167,6 +166,13 @@ class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
+
+
+class _Listener(QuietServer):
+    receiver: Receiver
+
+
+class _Conversation(KeptAlive):
     server: _Listener
 
     def setup(self) -> None:

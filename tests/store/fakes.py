@@ -1,5 +1,5 @@
 """
-A store in memory, whose database the test plays: when it answers, and whether.
+Stores in memory: one that works, and one whose database the test plays: when it answers, and whether.
 """
 
 from __future__ import annotations
@@ -15,6 +15,32 @@ from restbridge.store.database import StoreFailed, Transaction
 from restbridge.store.sqlite import SQLiteConnection
 
 T = TypeVar("T")
+
+
+def transacted(connection: SQLiteConnection, work: Callable[[Transaction], T]) -> T:
+    """
+    What C{work} returns, done as one transaction.
+    """
+    connection.begin()
+    try:
+        result = work(connection)
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+    return result
+
+
+class MemoryStore:
+    """
+    A L{restbridge.store.database.Store} that is gone afterwards, and works at once.
+    """
+
+    def __init__(self) -> None:
+        self._connection = SQLiteConnection(":memory:")
+
+    async def run(self, work: Callable[[Transaction], T]) -> T:
+        return transacted(self._connection, work)
 
 
 class FakeStore:
@@ -80,13 +106,7 @@ class FakeStore:
     def _done(self, work: Callable[[Transaction], T]) -> T:
         if self.broken and not self.lies:
             raise StoreFailed("the test's store is broken")
-        self.connection.begin()
-        try:
-            result = work(self.connection)
-        except BaseException:
-            self.connection.rollback()
-            raise
-        self.connection.commit()
+        result = transacted(self.connection, work)
         if self.broken:
             raise StoreFailed("the test's store is broken, and has done it")
         return result

@@ -15,6 +15,7 @@ from restbridge.store.answers import Answers
 from restbridge.store.database import Store, StoreFailed, Transaction
 from restbridge.store.sqlite import SQLiteConnection
 from restbridge.web.idempotency import Once
+from tests.store.fakes import transacted
 
 T = TypeVar("T")
 
@@ -43,14 +44,7 @@ class MemoryStore:
             await self.held[-1]
         if self.fails:
             raise StoreFailed("/srv/secret.sqlite: disk I/O error")
-        self._connection.begin()
-        try:
-            result = work(self._connection)
-        except BaseException:
-            self._connection.rollback()
-            raise
-        self._connection.commit()
-        return result
+        return transacted(self._connection, work)
 
 
 class NoStore:
