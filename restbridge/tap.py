@@ -18,10 +18,9 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, ClassVar
 
-import attrs
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -48,7 +47,6 @@ from restbridge.rest.api import RestAPI
 from restbridge.store.answers import Answers
 from restbridge.store.database import Database
 from restbridge.store.engines import engineAt
-from restbridge.store.journal import Journal
 from restbridge.store.rooms import RoomStore
 from restbridge.systemd import Supervision
 from restbridge.users.routes import Routes, optionsForTLS
@@ -60,14 +58,10 @@ from restbridge.web.guard import Accounts, Guard
 from restbridge.web.idempotency import Once
 from restbridge.web.introspection import Introspection
 from restbridge.web.oauth2 import Judge, OAuth2
+from restbridge.web.quota import Quota
 from restbridge.web.serving import HangUp, Serving
 from restbridge.web.site import BridgeSite, Health
-from restbridge.webhook.callbacks import Callbacks
-from restbridge.webhook.durable import Durable
-from restbridge.webhook.outbox import Outbox
-from restbridge.webhook.post import Poster
-from restbridge.webhook.receiver import Receiver
-from restbridge.webhook.replies import Replies
+from restbridge.webhook.service import webhooksOf
 from restbridge.workers import Workers
 from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.component import Component
@@ -150,11 +144,13 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
             accounts=configuration.accounts.values(), workers=Workers(threads), attempts=attempts
         )
         component, accounts = _accounts(configuration, configuration.component, reactor, credentials)
-        callbacks, webhooks = _webhooks(configuration, component, store, reactor)
+        callbacks, webhooks = webhooksOf(configuration, component=component, store=store, reactor=reactor)
         component.offerTo([*takers, callbacks])
         services += [component, *webhooks]
     oauth2 = _oauth2(configuration.oauth2, reactor, Workers(threads)) if configuration.oauth2 else None
-    guard = Guard(accounts=accounts, users=users, oauth2=oauth2)
+    limits = configuration.http
+    quota = Quota(perMinute=limits.requestsPerMinute, burst=limits.requestsBurst, clock=reactor)
+    guard = Guard(accounts=accounts, users=users, oauth2=oauth2, quota=quota)
     once = Once(answers=Answers(store, holder=_holder(configuration)), clock=reactor)
     # Users' logins are opened on demand: without a component nothing has to be up.
     whyDown = component.whyDown if component is not None else lambda: None
@@ -202,45 +198,6 @@ def _oauth2(settings: OAuth2Settings, reactor: Any, workers: Workers) -> OAuth2:
     if settings.introspection is not None:
         judges.append(Introspection(settings=settings, documents=documents, clock=reactor))
     return OAuth2(*judges)
-
-
-def _webhooks(
-    configuration: Configuration, component: Component, store: Database, reactor: Any
-) -> tuple[Callbacks, list[Service]]:
-    """
-    Who takes what comes in, and what runs for that.
-    """
-    posters = {allowed: Poster(reactor=reactor, allowPrivate=allowed) for allowed in (True, False)}
-    receivers = [
-        Receiver(
-            settings=callback,
-            domain=component.domain,
-            caller=posters[callback.allowPrivate],
-            clock=reactor,
-        )
-        for callback in configuration.callbacks
-    ]
-    journal = Journal(
-        store=store, holder=component.domain, most=configuration.store.maxPending, clock=reactor
-    )
-    replies = Replies(journal=journal, domain=component.domain, way=component)
-    outboxes = {
-        receiver.settings.outbox: Outbox(
-            settings=receiver.settings,
-            call=receiver.call,
-            journal=journal,
-            replied=replies.wake,
-            clock=reactor,
-        )
-        for receiver in receivers
-        if receiver.settings.delivery == "durable"
-    }
-    callbacks = Callbacks(receivers=receivers, send=component.send, outboxes=outboxes)
-    services: list[Service] = [Webhooks(callbacks, [*posters.values()])]
-    if outboxes:
-        durable = Durable(journal=journal, outboxes=[*outboxes.values()], replies=replies, clock=reactor)
-        services.append(durable)
-    return callbacks, services
 
 
 def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers, attempts: Attempts) -> Sessions:
@@ -308,27 +265,6 @@ def bridge(configuration: Configuration, reactor: Any) -> MultiService:
         service.setServiceParent(whole)
     _sayWhatIsMissing(configuration)
     return whole
-
-
-@attrs.define(slots=False)
-class Webhooks(Service):
-    """
-    Probes the receivers at the start; at the end awaits their answers and closes the connections to them.
-    """
-
-    callbacks: Callbacks
-    posters: Sequence[Poster]
-
-    def startService(self) -> None:
-        super().startService()
-        self.callbacks.start()
-
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
-        return self.callbacks.finish().addBoth(lambda _: self._close())
-
-    def _close(self) -> Deferred[Any]:
-        return gatherResults([poster.close() for poster in self.posters], consumeErrors=True)
 
 
 def _sayWhatIsMissing(configuration: Configuration) -> None:

@@ -17,9 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from restbridge.config import HTTP, Configuration, parse
 from restbridge.store.database import Database
 from restbridge.systemd import Supervision
-from restbridge.tap import Options, Webhooks, _holder, assemble, bridge
+from restbridge.tap import Options, _holder, assemble, bridge
 from restbridge.users.sessions import Sessions
 from restbridge.web.serving import HangUp, Serving
+from restbridge.webhook.service import Webhooks
 from restbridge.xmpp.component import Component
 
 CONFIGURATION = """

@@ -57,6 +57,8 @@ from restbridge.config.values import (
 
 LEAST_BODY = 10000
 """Bytes: what every XMPP server must take as one stanza (RFC 6120, section 13.12)."""
+LEAST_HEADERS = 4096
+"""Bytes: an access token alone may take half of them."""
 HOUR = 3600
 DAY = 24 * HOUR
 MONTH = 30 * DAY
@@ -199,6 +201,14 @@ WEB = Table(
     {
         "listen": oneOrMore(serverEndpoint),
         "max_body": integer(LEAST_BODY),
+        "max_headers": integer(LEAST_HEADERS),
+        "max_connections": integer(1),
+        "max_connections_per_address": integer(1),
+        "requests_per_minute": integer(0),
+        "requests_burst": integer(1),
+        "header_timeout": seconds(HOUR),
+        "body_timeout": seconds(HOUR),
+        "idle_timeout": seconds(HOUR),
         "cors_origins": listOf(origin),
         "trusted_proxies": listOf(network),
     },
@@ -208,7 +218,11 @@ METRICS = Table(Metrics, {"listen": oneOrMore(serverEndpoint)})
 
 STORE = Table(Store, {"url": storeURL, "max_pending": integer(1)}, _reachable)
 
-REST = Table(Rest, {"iq_timeout": seconds(HOUR), "iq_max_timeout": seconds(HOUR)}, _waits)
+REST = Table(
+    Rest,
+    {"iq_timeout": seconds(HOUR), "iq_max_timeout": seconds(HOUR), "iq_max_pending": integer(1)},
+    _waits,
+)
 
 OAUTH2 = Table(
     OAuth2,

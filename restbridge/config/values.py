@@ -88,12 +88,28 @@ class HTTP:
 
     @ivar listen: server endpoint strings, at least one.
     @ivar maxBody: bytes.
+    @ivar maxHeaders: bytes of a request's first line and its headers.
+    @ivar maxConnections: that are open at once.
+    @ivar maxConnectionsPerAddress: of these, from an address that is neither loopback nor a trusted proxy's.
+    @ivar requestsPerMinute: that an account or a user may make; 0 for any number.
+    @ivar requestsBurst: of these, at once.
+    @ivar headerTimeout: seconds from the first byte of a request to the end of its headers.
+    @ivar bodyTimeout: seconds for its body, and one more for each KiB.
+    @ivar idleTimeout: seconds without a request, or in which a client doesn't read its answer.
     @ivar corsOrigins: origins as a browser sends them, or C{*}.
     @ivar trustedProxies: whose Forwarded and X-Forwarded-For are believed.
     """
 
     listen: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
     maxBody: int = 196608
+    maxHeaders: int = 16384
+    maxConnections: int = 10_000
+    maxConnectionsPerAddress: int = 500
+    requestsPerMinute: int = 60_000
+    requestsBurst: int = 10_000
+    headerTimeout: float = 10
+    bodyTimeout: float = 30
+    idleTimeout: float = 60
     corsOrigins: tuple[str, ...] = ()
     trustedProxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -129,10 +145,12 @@ class Rest:
 
     @ivar iqTimeout: seconds for the answer to an IQ, where the request asks for nothing else.
     @ivar iqMaxTimeout: seconds that a request may ask for at most.
+    @ivar iqMaxPending: IQs of an account or a user that may wait at once.
     """
 
     iqTimeout: float = 120
     iqMaxTimeout: float = 300
+    iqMaxPending: int = 1000
 
 
 @attrs.frozen(kw_only=True)

@@ -50,7 +50,7 @@ RESPONSES: dict[str, Part] = {
     "APITooLarge": TOO_LARGE,
     "APIUnknownType": response("The body is not said to be JSON."),
     "APITooMany": response(
-        "Too many failed logins.",
+        "Too many failed logins, requests or event streams.",
         inJSON(_IN_WORDS, Example="too many failed logins"),
         Retry_After=RETRY,
     ),

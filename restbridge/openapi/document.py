@@ -25,7 +25,8 @@ _SECURITY: dict[str, Part] = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A token of an account or of an XMPP user.",
+        "description": "A token of an account or of an XMPP user; or an OAuth 2.0 access token, as far as its"
+        " scopes restbridge:send, restbridge:query and restbridge:admin go: what it lacks is 403.",
     },
     "user": {
         "type": "apiKey",

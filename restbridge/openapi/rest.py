@@ -106,7 +106,7 @@ RESPONSES: dict[str, Part] = {
     ),
     "TooMany": refused(
         429,
-        "Too many failed logins.",
+        "Too many failed logins, requests, or IQs that wait for their answers.",
         "policy-violation",
         "wait",
         "too many failed logins",

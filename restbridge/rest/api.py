@@ -4,6 +4,7 @@ C{/rest}: the routes, and what becomes of a request.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from string import punctuation
 from urllib.parse import parse_qsl, quote
@@ -21,6 +22,7 @@ from restbridge.stanzas.xml import XMLRefused
 from restbridge.web.answer import Answer, Headers, Refusal, notFound, refusalAnswer, refusalFor, write
 from restbridge.web.guard import Guard, Principal, guardedRoute
 from restbridge.web.idempotency import Keyed, Once
+from restbridge.web.quota import Places
 from restbridge.web.site import BridgeRequest
 
 _PLAIN = punctuation.replace(",", "").replace("%", "")
@@ -70,6 +72,7 @@ class RestAPI:
         self.guard = guard
         self._settings = settings
         self._once = once
+        self._places = Places(settings.iqMaxPending)
 
     @guardedRoute(app, "/rest", methods=["POST"])
     @guardedRoute(app, "/rest/<path:parameters>", methods=["POST"])
@@ -112,7 +115,9 @@ class RestAPI:
         """
         stanza = address(mapped.stanza, principal, None if keyed is None else str(keyed.id))
         again = never if keyed is None else lambda: principal.restored(keyed.remaining())
-        reply = await deliver(stanza, principal.link, self._settings, call.timeout, again)
+        place = self._places.one(principal.address.bare) if stanza.name == "iq" else nullcontext()
+        with place:
+            reply = await deliver(stanza, principal.link, self._settings, call.timeout, again)
         if reply is None:
             return Answer(202, headers=_ignored(mapped))
         return _encoded(reply, call, mapped)

@@ -22,7 +22,7 @@ from restbridge.stanzas.compounds import fromText
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.kinds import IQ, KINDS, impliedKind
 from restbridge.stanzas.mapping import Mapped, fromJSON
-from restbridge.stanzas.xml import NS_CLIENT, SEPARATOR, XMLRefused, parseDocument
+from restbridge.stanzas.xml import NS_CLIENT, XMLRefused, parseDocument
 
 MAX_CBOR_DEPTH = 100
 """Levels of arrays and maps."""
@@ -62,10 +62,12 @@ def _declaresItsNamespace(body: bytes) -> bool:
     Whether a stanza says C{jabber:client} itself, which mod_rest's manual forbids.
     """
     names: list[str] = []
-    parser = ParserCreate("UTF-8", SEPARATOR)
-    parser.StartElementHandler = lambda name, _: names.append(name)
+    parser = ParserCreate("UTF-8")
+    parser.StartElementHandler = lambda name, attributes: names.append(
+        attributes.get(f"xmlns:{name.partition(':')[0]}" if ":" in name else "xmlns", "")
+    )
     parser.Parse(body, True)
-    return names[0].startswith(f"{NS_CLIENT}{SEPARATOR}")
+    return names[0] == NS_CLIENT
 
 
 def decodeJSON(body: bytes, path: str | None, asModRest: bool) -> Mapped:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pyexpat import ExpatError, ParserCreate
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import attrs
 from twisted.words.xish.domish import Element, ParserError
@@ -26,12 +26,6 @@ NS_CLIENT = "jabber:client"
 NS_XML = "http://www.w3.org/XML/1998/namespace"
 NS_XMLNS = "http://www.w3.org/2000/xmlns/"
 NS_STREAMS = "http://etherx.jabber.org/streams"
-
-SEPARATOR = "\x01"
-"""
-What expat sets between a namespace and a name. It takes a namespace that holds it for a fault, which
-would end the stream: so it is a character that no XML can hold.
-"""
 
 MAX_DEPTH = 100
 """Levels of elements in a stanza. MUC, archive and XHTML payloads stay below 30."""
@@ -94,6 +88,71 @@ class OversizedStanza:
     reason: str
 
 
+Scope: TypeAlias = Mapping[str, str]
+"""Namespaces by their prefixes, that of no prefix among them."""
+
+_OUTERMOST: Scope = {"": "", "xml": NS_XML}
+
+
+def _isQualified(attributes: Mapping[str, str]) -> bool:
+    """
+    Whether namespaces matter to the attributes of a tag; to most they don't.
+    """
+    for key in attributes:  # noqa: SIM110  # each element of each stanza comes by here
+        if ":" in key or key == "xmlns":
+            return True
+    return False
+
+
+def _scope(outer: Scope, attributes: Mapping[str, str]) -> Scope:
+    """
+    What holds within a start tag (Namespaces in XML 1.0, section 3).
+    """
+    inner = dict(outer)
+    for key, value in attributes.items():
+        if key == "xmlns":
+            inner[""] = value
+        elif key.startswith("xmlns:"):
+            prefix = key.removeprefix("xmlns:")
+            isWrong = prefix in ("", "xmlns") or ":" in prefix or not value
+            if isWrong or (prefix == "xml" and value != NS_XML):
+                raise XMLRefused(f"the prefix {prefix[:40]!r} can't be declared like that")
+            inner[prefix] = value
+    return inner
+
+
+def _split(name: str) -> tuple[str, str]:
+    """
+    Prefix and local part.
+    """
+    prefix, _, local = name.partition(":")
+    if not prefix or not local or ":" in local:
+        raise XMLRefused(f"{name[:40]!r} is no name with a prefix")
+    return prefix, local
+
+
+def _bound(scope: Scope, prefix: str) -> str:
+    try:
+        return scope[prefix]
+    except KeyError:
+        raise XMLRefused(f"unbound prefix {prefix[:40]!r}") from None
+
+
+def _attributes(attributes: Mapping[str, str], scope: Scope) -> dict[Any, str]:
+    found: dict[Any, str] = {}
+    for name, value in attributes.items():
+        if name == "xmlns" or name.startswith("xmlns:"):
+            continue
+        key: Any = name
+        if ":" in name:
+            prefix, local = _split(name)
+            key = (_bound(scope, prefix), local)
+        if key in found:
+            raise XMLRefused(f"the attribute {name[:40]!r} stands there twice")
+        found[key] = value
+    return found
+
+
 class _Tree:
     """
     Makes elements of expat's events, up to the limits; past them, only counts levels.
@@ -119,13 +178,16 @@ class _Tree:
         self._elements = 0
         self._start = 0
         self._reason: str | None = None
+        self._scopes: list[Scope] = [_OUTERMOST]
 
         # No table of names of its own: a thousand idle streams would hold as many.
-        parser = self.parser = ParserCreate("UTF-8", SEPARATOR, None)
+        # Nor does it look after namespaces: what it takes there for a fault (those that are reserved, bound
+        # to an element by default) servers let any user send, and it would end the stream.
+        parser = self.parser = ParserCreate("UTF-8", None, None)
         # Without it expat hands over every line end by itself, and text is put together piecemeal.
         parser.buffer_text = True
         parser.buffer_size = _TEXT_BUFFER
-        if hasattr(parser, "SetReparseDeferralEnabled"):
+        if hasattr(parser, "SetReparseDeferralEnabled"):  # pragma: no cover  # there is none before expat 2.6
             # A stanza must not wait until the next one pushes it out; MAX_TOKEN bounds what that costs.
             parser.SetReparseDeferralEnabled(False)
         parser.StartElementHandler = self._started
@@ -142,27 +204,35 @@ class _Tree:
 
         return refuse
 
-    def newElement(self, name: str, attributes: dict[str, str]) -> Element:
+    def enter(self, attributes: dict[str, str]) -> Scope:
         """
-        An element for expat's form of names: namespace, L{SEPARATOR} and name, or the name alone.
+        The namespaces that hold within a tag with these attributes, until it ends.
         """
-        namespace, _, local = name.rpartition(SEPARATOR)
+        scope = self._scopes[-1]
+        if _isQualified(attributes):
+            scope = _scope(scope, attributes)
+        self._scopes.append(scope)
+        return scope
+
+    def newElement(self, name: str, attributes: dict[str, str], scope: Scope) -> Element:
+        """
+        An element of a start tag as it is written.
+        """
+        prefix, local = _split(name) if ":" in name else ("", name)
+        namespace = _bound(scope, prefix)
         namespace = self.namespaces.get(namespace, namespace)
-        qualified: dict[Any, str] = {
-            (tuple(key.split(SEPARATOR)) if SEPARATOR in key else key): value
-            for key, value in attributes.items()
-        }
-        return Element((namespace, local), namespace, qualified)
+        element = Element((namespace, local), namespace)
+        element.attributes = _attributes(attributes, scope) if _isQualified(attributes) else attributes
+        return element
 
     def _started(self, name: str, attributes: dict[str, str]) -> None:
         self.depth += 1
-        if self.depth < self.stanzaDepth:
-            return
         if self.depth == self.stanzaDepth:
             self._begin()
         self._elements += 1
+        scope = self.enter(attributes)
         if self._fits():
-            element = self.newElement(name, attributes)
+            element = self.newElement(name, attributes, scope)
             if self.current is not None:
                 self._flush(self.current)
                 element.parent = self.current
@@ -195,6 +265,7 @@ class _Tree:
 
     def _ended(self, _: str) -> None:
         self.depth -= 1
+        self._scopes.pop()
         element = self.current
         if element is None:
             return
@@ -271,13 +342,15 @@ class StreamParser:
             lambda oversized: self.OversizedEvent(oversized),  # noqa: PLW0108
         )
         self._tree.parser.StartElementHandler = self._rootStarted
+        self._isOpen = False
         self._fed = 0
 
     def _rootStarted(self, name: str, attributes: dict[str, str]) -> None:
         tree = self._tree
         tree.parser.StartElementHandler = tree._started
         tree.depth = 1
-        self.DocumentStartEvent(tree.newElement(name, attributes))
+        self._isOpen = True
+        self.DocumentStartEvent(tree.newElement(name, attributes, tree.enter(attributes)))
 
     def disable(self) -> None:
         """
@@ -301,7 +374,8 @@ class StreamParser:
             raise ParserError(str(error)) from None
         if self._fed - tree.parser.CurrentByteIndex > MAX_TOKEN:
             raise ParserError(f"a tag of more than {MAX_TOKEN} bytes")
-        if tree.depth == 0 and tree.parser.StartElementHandler is not self._rootStarted:
+        if self._isOpen and tree.depth == 0:
+            self._isOpen = False
             self.DocumentEndEvent()
 
 

@@ -85,7 +85,7 @@ class Attempts:
         @param account: a bare JID, prepared, or the name of an account.
         @raise TooManyAttempts: see there.
         """
-        address = self._addresses.of(_network(client))
+        address = self._addresses.of(network(client))
         await address.borrow()
         try:
             return Attempt(self._clock, [address, *await self._borrow(account, address)])
@@ -238,9 +238,9 @@ class _Buckets:
         return next((key for key, bucket in self._kept.items() if not bucket.lent), None)
 
 
-def _network(client: str) -> str:
+def network(client: str) -> str:
     """
-    Whose bucket an address counts for: an IPv6 host has a whole /64 to choose from.
+    Whom an address counts for: an IPv6 host has a whole /64 to choose from.
     """
     try:
         address = ip_address(client)

@@ -38,6 +38,14 @@ def clientAddress(peer: str, headers: Headers, trusted: Networks) -> str:
     return str(found.pop() if len(found) == 1 else nearest)
 
 
+def stranger(peer: str, trusted: Networks) -> bool:
+    """
+    Whether a connection comes from elsewhere than this machine, or a trusted proxy.
+    """
+    address = _address(peer)
+    return address is not None and not address.is_loopback and not _isIn(address, trusted)
+
+
 def _client(nearest: Address, hops: list[str], trusted: Networks) -> Address:
     for hop in reversed(hops[-_MAX_HOPS:]):
         address = _address(_withoutPort(hop.strip().strip('"')))

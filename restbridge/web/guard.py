@@ -16,7 +16,7 @@ import binascii
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -29,6 +29,7 @@ from restbridge.web.answer import Answer, Refusal, write
 from restbridge.web.credentials import Credentials
 from restbridge.web.grants import ADMIN, SCOPES, Grant, TokenRefused
 from restbridge.web.oauth2 import OAuth2, insufficientScope, invalidToken
+from restbridge.web.quota import Quota
 from restbridge.web.site import BridgeRequest
 
 CHALLENGES = (
@@ -172,6 +173,9 @@ def _header(request: BridgeRequest, name: bytes) -> str | None:
     return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
+AnyPrincipal = TypeVar("AnyPrincipal", bound=Principal)
+
+
 class Accounts:
     """
     The accounts of one component, and the component itself.
@@ -238,18 +242,47 @@ class Guard:
     Lets in the accounts of the component and the users of the domains that are served.
     """
 
-    def __init__(self, *, accounts: Accounts | None, users: Users, oauth2: OAuth2 | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        accounts: Accounts | None,
+        users: Users,
+        oauth2: OAuth2 | None = None,
+        quota: Quota | None = None,
+    ) -> None:
+        """
+        @param quota: how many requests one caller may make; L{None} for any number.
+        """
         self._accounts = accounts
         self._users = users
         self._oauth2 = oauth2
+        self._quota = quota
 
     async def principal(self, presented: Presented) -> Principal:
         """
-        Who sends a request.
+        Who sends a request, which is counted.
 
         @raise Refusal: 401 without credentials, 403 where they aren't accepted, as mod_rest does; 429
-            after too many attempts, 503 while nobody can say.
+            after too many attempts or requests, 503 while nobody can say.
         """
+        return self._counted(await self._principal(presented))
+
+    async def user(self, presented: Presented) -> UserPrincipal | None:
+        """
+        The XMPP user who sends a request, which is counted; L{None} for anybody else, and for nobody.
+
+        @raise Refusal: 400 for a header that can't be read; 401 for an access token that isn't accepted;
+            429 and 503 as C{principal} does.
+        """
+        user = await self._presentedUser(presented)
+        return None if user is None else self._counted(user)
+
+    def _counted(self, principal: AnyPrincipal) -> AnyPrincipal:
+        if self._quota is not None:
+            self._quota.take(principal.address.bare)
+        return principal
+
+    async def _principal(self, presented: Presented) -> Principal:
         if presented.authorization is None:
             raise Refusal(401, "auth", "not-authorized", "No credentials provided", headers=CHALLENGES)
         scheme, _, value = presented.authorization.partition(" ")
@@ -267,13 +300,7 @@ class Guard:
             raise Refusal(403, "auth", "not-authorized", "Credentials not accepted")
         return principal
 
-    async def user(self, presented: Presented) -> UserPrincipal | None:
-        """
-        The XMPP user who sends a request; L{None} for anybody else, and for nobody.
-
-        @raise Refusal: 400 for a header that can't be read; 401 for an access token that isn't accepted;
-            429 and 503 as C{principal} does.
-        """
+    async def _presentedUser(self, presented: Presented) -> UserPrincipal | None:
         if not presentsCredentials(presented):
             return None
         scheme, _, value = (presented.authorization or "").partition(" ")

@@ -8,27 +8,38 @@ The connections of HTTP's clients, from the first to the last.
         -> one without a request so far            -> 503 to its first, or cut off
         -> an answer that would never end          -> told to
 
+    one more than may be open, in all or from an address -> broken at once
+
 What is open still when all else has stopped is cut off by L{HangUp}.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService, Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
+
+from restbridge.config import HTTP
+from restbridge.web.attempts import network
+from restbridge.web.channel import BoundedChannel
+from restbridge.web.forwarded import stranger
 
 FLUSH = 0.5
 """Seconds for the last answers to go out."""
 
+_ALL = "everywhere"
 
-class Connection(HTTPChannel):
+
+class Connection(BoundedChannel):
     """
     One client's.
 
@@ -37,9 +48,6 @@ class Connection(HTTPChannel):
     """
 
     connections: Connections
-    transport: Any
-    requests: list[Any]
-    persistent: bool
     ending = False
 
     def __init__(self) -> None:
@@ -81,7 +89,8 @@ class Connection(HTTPChannel):
         super().connectionMade()
         # One that came in while the port was being closed is told so, with its first request.
         self.ending = self.connections.ending
-        self.connections.opened(self)
+        if not self.connections.opened(self):
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -108,16 +117,44 @@ class Connections:
     @ivar ending: whether no more requests are taken.
     """
 
-    def __init__(self) -> None:
+    log = Logger()
+
+    def __init__(self, settings: HTTP) -> None:
         self.ending = False
-        self._open: set[Connection] = set()
+        self._settings = settings
+        self._open: dict[Connection, str] = {}
+        self._from: Counter[str] = Counter()
+        self._full: set[str] = set()
         self._awaited: list[tuple[set[Connection], Deferred[None]]] = []
 
-    def opened(self, connection: Connection) -> None:
-        self._open.add(connection)
+    def opened(self, connection: Connection) -> bool:
+        """
+        List a connection; or say that it is one too many.
+        """
+        whose = self._whose(connection)
+        if len(self._open) >= self._settings.maxConnections:
+            self._tell(_ALL, len(self._open))
+            return False
+        if whose and self._from[whose] >= self._settings.maxConnectionsPerAddress:
+            self._tell(whose, self._from[whose])
+            return False
+        self._open[connection] = whose
+        if whose:
+            self._from[whose] += 1
+        return True
 
     def closed(self, connection: Connection) -> None:
-        self._open.discard(connection)
+        whose = self._open.pop(connection, None)
+        if whose is None:
+            return
+        if whose:
+            self._from[whose] -= 1
+            if self._from[whose] <= self._settings.maxConnectionsPerAddress // 2:
+                self._full.discard(whose)
+            if not self._from[whose]:
+                del self._from[whose]
+        if len(self._open) <= self._settings.maxConnections // 2:
+            self._full.discard(_ALL)
         for awaited, gone in list(self._awaited):
             awaited.discard(connection)
             if not awaited:
@@ -132,7 +169,7 @@ class Connections:
         busy = {connection for connection in self._open if connection.busy}
         for connection in list(self._open):
             connection.end()
-        return self._whenGone(busy & self._open)
+        return self._whenGone(busy & self._open.keys())
 
     def whenGone(self) -> Deferred[None]:
         """
@@ -146,6 +183,21 @@ class Connections:
         """
         for connection in list(self._open):
             connection.transport.abortConnection()
+
+    def _whose(self, connection: Connection) -> str:
+        """
+        What a connection counts for beside the whole; an empty text for nothing.
+        """
+        peer = connection.transport.getPeer()
+        if not isinstance(peer, (IPv4Address, IPv6Address)):
+            return ""
+        return network(peer.host) if stranger(peer.host, self._settings.trustedProxies) else ""
+
+    def _tell(self, whose: str, number: int) -> None:
+        # Once, and not again before half of them are gone.
+        if whose not in self._full:
+            self._full.add(whose)
+            self.log.warn("{number} connections are open from {whose}: no more", number=number, whose=whose)
 
     def _whenGone(self, awaited: set[Connection]) -> Deferred[None]:
         if not awaited:

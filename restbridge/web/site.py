@@ -23,14 +23,13 @@ from twisted.web.server import Request, Site
 
 from restbridge.config import HTTP
 from restbridge.web.answer import Answer, Refusal, notFound, refusalAnswer, unavailable, write
+from restbridge.web.channel import closing
 from restbridge.web.cors import allowOrigin, preflight
 from restbridge.web.forwarded import clientAddress
 from restbridge.web.serving import Connection, Connections
 
 DISCARDED = 8 * 1024 * 1024
 """Bytes past the limit that are read over, so that a client in the middle of its upload gets its 413."""
-
-_GOODBYE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class BridgeRequest(Request):
@@ -63,7 +62,7 @@ class BridgeRequest(Request):
         elif self.size > limit + DISCARDED and not self.closed:
             # What the channel has read already still comes here, chunk by chunk.
             self.closed = True
-            self.channel.write(_GOODBYE)
+            self.channel.write(closing(b"413 Content Too Large"))
             self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -164,11 +163,11 @@ class BridgeSite(Site):
         @param refusals: the form in which a mount says no, where that is another than L{refusalAnswer}'s.
         """
         self._nothing = NotFound()
-        super().__init__(self._nothing, requestFactory=BridgeRequest)
+        super().__init__(self._nothing, requestFactory=BridgeRequest, timeout=settings.idleTimeout)
         self.settings = settings
         self._mounts = mounts
         self._refusals = refusals
-        self.connections = Connections()
+        self.connections = Connections(settings)
 
     def acceptableProtocols(self) -> list[bytes]:
         """
@@ -179,6 +178,7 @@ class BridgeSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]  # likewise
         connection: Connection = super().buildProtocol(addr)
         connection.connections = self.connections
+        connection.bind(self.settings)
         return connection
 
     def getResourceFor(self, request: BridgeRequest) -> IResource:

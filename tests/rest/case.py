@@ -57,7 +57,9 @@ class RestTestCase(LoggingTestCase):
         )
         api = RestAPI(guard=guard, settings=Rest(iqTimeout=120, iqMaxTimeout=300), once=self.once())
         self.api = api
-        self.site = BridgeSite(settings=HTTP(), mounts={b"rest": api.app.resource()})
+        # What Hypothesis makes up comes by one connection each, which is never closed.
+        settings = HTTP(maxConnections=10**6, maxConnectionsPerAddress=10**6)
+        self.site = BridgeSite(settings=settings, mounts={b"rest": api.app.resource()})
         self.client = Client(self.site)
 
     def makeLink(self) -> FakeLink:

@@ -298,6 +298,14 @@ class UserTests(SynchronousTestCase):
         for sender in ("alice@example.com/other", "bob@example.com", "bob@example.com/r", "example.com"):
             self.assertFalse(principal.maySendAs(JID.parse(sender)))
 
+    def test_rule(self) -> None:
+        """
+        A refusal can say who was refused, and as whom that user may send.
+        """
+        principal = UserPrincipal(self.link)
+        self.assertEqual(principal.name, "user alice@example.com")
+        self.assertIn("sends as alice@example.com/r", principal.rule)
+
 
 def jwt(payload: bytes) -> str:
     """

@@ -376,6 +376,18 @@ class StoreTests(IdempotencyTestCase):
         self.store.fails = False
         self.assertDone(self.post(), count=1)
 
+    def test_downAfterLeaving(self) -> None:
+        """
+        That it fails after the client has left is nobody's to hear, and no fault of ours.
+        """
+        self.store.holds = True
+        self.begin().leave()
+        self.store.fails = True
+        self.store.held[0].callback(None)
+        self.assertEqual((0, []), (len(self.api.asked), self.flushLoggedErrors()))
+        self.store.holds = self.store.fails = False
+        self.assertDone(self.post(), count=1)
+
     def test_downMeanwhile(self) -> None:
         """
         What was done before the store failed is answered, and the log says that nobody will remember.

@@ -1,0 +1,123 @@
+"""
+HTTP/1.1 from a client that may be slow, or worse.
+
+::
+
+    idle    --first byte-->    headers --the last of them--> body --the last byte--> answer -> idle
+    idle_timeout: closed       header_timeout: 408           body_timeout, one second more for each KiB: 408
+
+    an answer that isn't read -> no more requests are read, or answered -> idle_timeout: closed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.web.http import HTTPChannel
+
+from restbridge.config import HTTP
+
+RATE = 1024
+"""Bytes of a body that buy a second more for the rest."""
+
+
+def closing(status: bytes) -> bytes:
+    """
+    The whole answer to a request of which there is too little, or too much, to say anything else.
+    """
+    return b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class BoundedChannel(HTTPChannel):
+    """
+    One client's connection. Twisted's own bounds a pause, not a request, has no answer to a line that is too
+    long, and goes on with what is pipelined whether or not anybody reads the answers.
+    """
+
+    settings: HTTP
+    transport: Any
+    requests: list[Any]
+    persistent: bool
+    timeOut: float | None  # type: ignore[assignment]  # Twisted says int, and takes both
+    callLater: Callable[..., Any]
+
+    _reading = False
+    """Whether a request has begun that isn't there whole."""
+
+    _granted = 0.0
+    """Seconds that its body has been given, so far."""
+
+    def bind(self, settings: HTTP) -> None:
+        """
+        Go by these limits, from the start.
+        """
+        self.settings = settings
+        self.MAX_LENGTH = self.totalHeadersSize = settings.maxHeaders
+
+    def resetTimeout(self) -> None:
+        # Called with all that comes in: only the first byte of a request changes the deadline.
+        if self.timeOut and not (self._reading or self.paused):
+            self._reading = True
+            self.setTimeout(self.settings.headerTimeout)
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # A Content-Length of more digits than Python reads.
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def allHeadersReceived(self) -> None:
+        super().allHeadersReceived()
+        if self.length != 0:
+            self._reading, self._granted = True, self.settings.bodyTimeout
+            self.setTimeout(self._granted)
+
+    def allContentReceived(self) -> None:
+        self._reading, self._granted = False, 0.0
+        # What Twisted sets again behind the answer.
+        self.timeOut = self.settings.idleTimeout
+        super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        self.paused = self._waitingForTransport
+        if not self.persistent:
+            self.setTimeout(self.settings.idleTimeout)
+        super().requestDone(request)
+        if self.persistent and self.paused:
+            self._networkProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.paused:
+            self.paused = False
+            waiting = self.clearLineBuffer()
+            if waiting:
+                self.dataReceived(waiting)
+
+    def timeoutConnection(self) -> None:
+        if self._granted:
+            more = self.settings.bodyTimeout + self.requests[-1].size / RATE - self._granted
+            if more >= 1:
+                self._granted += more
+                self.setTimeout(more)
+                return
+        if self._reading and not self.transport.disconnecting:
+            self.transport.write(closing(b"408 Request Timeout"))
+        super().timeoutConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._close(b"431 Request Header Fields Too Large")
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        large = (
+            self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        )
+        self._close(b"431 Request Header Fields Too Large" if large else b"400 Bad Request")
+
+    def _close(self, status: bytes) -> None:
+        if not self.transport.disconnecting:
+            self.transport.write(closing(status))
+            self.loseConnection()
