@@ -37,7 +37,7 @@ MAX_ARCHIVE_ID = 200
 """Characters of an archive's id. Longer ones name no event."""
 
 _ID = re.compile(
-    r"([0-9]{1,16})-([0-9]{1,9})-([0-9]{1,16})-([A-Za-z0-9_.~%-]{0,1000})"
+    r"([0-9]{1,16})-([0-9]{1,9})-([0-9]{1,16})-([A-Za-z0-9_.~%-]{0,2400})"
     r"(?::([0-9]{1,16}):((?:[A-Za-z0-9_-]{8}){0,500}))?"
 )
 """The part that begins with a colon is younger than the rest: ids without it are of earlier versions."""

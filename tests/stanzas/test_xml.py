@@ -5,6 +5,7 @@ L{restbridge.stanzas.xml}: the guards at both ends of the parser.
 from __future__ import annotations
 
 import contextlib
+import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from restbridge.stanzas.xml import (
     MAX_TOKEN,
     NS_CLIENT,
     NS_XML,
+    NS_XMLNS,
     OversizedStanza,
     StreamParser,
     XMLRefused,
@@ -34,7 +36,7 @@ legal = st.characters(exclude_categories=["Cs", "Cn"]).filter(lambda c: illegalC
 """What XML can hold."""
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.\-]{0,8}", fullmatch=True)
-namespaces = st.text(legal, min_size=1, max_size=12).map(lambda text: "urn:" + text.replace(" ", "_"))
+namespaces = st.text(legal, min_size=1, max_size=12).map(lambda text: "urn:" + re.sub("[\t\n\r ]", "_", text))
 
 
 @st.composite
@@ -91,6 +93,34 @@ class DocumentTests(SynchronousTestCase):
                 parseDocument(xml)
             self.assertIn(what, str(caught.exception))
 
+    def test_namespaces(self) -> None:
+        """
+        A prefix is what the nearest declaration says, and none on an attribute is no namespace.
+        """
+        (inner,) = parseDocument(
+            b"<p:a xmlns:p='u' xmlns='d'><b xmlns:p='v' p:x='1' x='2' xml:lang='en'/></p:a>"
+        ).elements()
+        self.assertEqual((inner.parent.uri, inner.uri), ("u", "d"))
+        self.assertEqual(inner.attributes, {("v", "x"): "1", "x": "2", (NS_XML, "lang"): "en"})
+
+    def test_wrongNamespaces(self) -> None:
+        """
+        Prefixes and declarations that mean nothing are refused.
+        """
+        for xml in (
+            *(b"<p:a/>", b"<a p:x='1'/>", b"<a><b xmlns:p='u'/><p:c/></a>"),
+            *(b"<a:b:c xmlns:a='u'/>", b"<:a/>", b"<a :x='1'/>", b"<a x:='1' xmlns:x='u'/>"),
+            *(
+                b"<a xmlns:p=''/>",
+                b"<a xmlns:='u'/>",
+                b"<a xmlns:p:='u'/>",
+                b"<a xmlns:xmlns='u'/>",
+                b"<a xmlns:xml='u'/>",
+            ),
+            b"<a xmlns:p='u' xmlns:q='u' p:x='1' q:x='2'/>",
+        ):
+            self.assertRaises(XMLRefused, parseDocument, xml)
+
     def test_limits(self) -> None:
         """
         Depth, number of elements and size are bounded, each said by its name.
@@ -144,6 +174,29 @@ class SerializeTests(SynchronousTestCase):
         element["x='y' z"] = "1"
         self.assertRaises(XMLRefused, serialize, element)
 
+    def test_letters(self) -> None:
+        """
+        Which letters beyond ASCII a name may hold is for the parser to say: what it takes is written, the
+        rest is refused.
+        """
+        self.assertEqual(serialize(Element((NS_CLIENT, "\u00e9t\u00e9"))), "<\u00e9t\u00e9/>")
+        self.assertRaises(XMLRefused, serialize, Element((NS_CLIENT, "\u00aa")))
+
+    def test_namespaces(self) -> None:
+        """
+        A namespace for which a server's parser would end the stream is refused: those that belong to their
+        prefixes, as C{<xml:a/>} has it, and any with white space, which ejabberd sets before the name.
+        """
+        self.assertRaises(XMLRefused, serialize, parseDocument(b"<message><xml:a/></message>"))
+        for namespace in (NS_XML, NS_XMLNS, "a\nb", "a b", "\t", "a\r"):
+            element = Element((NS_CLIENT, "message"))
+            element.addElement((namespace, "x"))
+            self.assertRaises(XMLRefused, serialize, element)
+        for namespace in (NS_XMLNS, "a\nb"):
+            element = Element((NS_CLIENT, "message"))
+            element.attributes[namespace, "x"] = "1"
+            self.assertRaises(XMLRefused, serialize, element)
+
     def test_deep(self) -> None:
         """
         A tree that is too deep is refused, not recursed into.
@@ -177,6 +230,41 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((root.name, root["id"], end), ("stream", "1", "end"))
         self.assertEqual(serialize(message), "<message><body>Hi</body></message>")
         self.assertEqual(iq.uri, NS_CLIENT)
+
+    def test_pieces(self) -> None:
+        """
+        A stream has not ended before it has begun, in however many pieces its header comes, and ends once.
+        """
+        events: list[str] = []
+        parser = StreamParser("jabber:component:accept")
+        parser.DocumentStartEvent = lambda _: events.append("start")
+        parser.DocumentEndEvent = lambda: events.append("end")
+        for byte in b"<?xml version='1.0'?>" + HEADER:
+            parser.parse(bytes([byte]))
+        self.assertEqual(events, ["start"])
+        parser.parse(b"</stream:stream>")
+        parser.parse(b"\n")
+        self.assertEqual(events, ["start", "end"])
+
+    def test_anyNamespace(self) -> None:
+        """
+        A namespace that is none, which servers let any user send, does not end the stream.
+        """
+        for namespace in (b"a b", b" ", b"a&#10;b", b"&#9;"):
+            self.parser.parse(
+                b"<message><x xmlns='%b' xmlns:p='%b' p:y='1'/></message>" % (namespace, namespace)
+            )
+        for name in (b"xml:a", b"a xmlns='http://www.w3.org/XML/1998/namespace'"):
+            self.parser.parse(b"<message><%b/></message>" % name)
+        self.assertEqual(len(self.events), 7)
+
+    def test_disabled(self) -> None:
+        """
+        A parser that is switched off reports nothing more, not even of what it is reading.
+        """
+        self.parser.ElementEvent = lambda _: self.parser.disable()
+        self.parser.parse(b"<iq/><iq/></stream:stream>")
+        self.assertEqual(len(self.events), 1)
 
     def test_oversized(self) -> None:
         """
