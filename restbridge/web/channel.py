@@ -7,6 +7,7 @@ HTTP/1.1 from a client that may be slow, or worse.
     idle_timeout: closed       header_timeout: 408           body_timeout, one second more for each KiB: 408
 
     an answer that isn't read -> no more requests are read, or answered -> idle_timeout: closed
+    pipelined requests        -> one in a turn of the reactor
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class BoundedChannel(HTTPChannel):
     persistent: bool
     timeOut: float | None  # type: ignore[assignment]  # Twisted says int, and takes both
     callLater: Callable[..., Any]
+    _buffer: bytes
 
     _reading = False
     """Whether a request has begun that isn't there whole."""
@@ -82,15 +84,30 @@ class BoundedChannel(HTTPChannel):
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
-        self.paused = self._waitingForTransport
+        pipelined = any(self._dataBuffer) or bool(self._buffer)
+        self.paused = self._waitingForTransport or pipelined
         if not self.persistent:
             self.setTimeout(self.settings.idleTimeout)
         super().requestDone(request)
         if self.persistent and self.paused:
             self._networkProducer.pauseProducing()
+            if pipelined:
+                # Other connections have their turn, too.
+                self.callLater(0, self._goOn)
+
+    def _goOn(self) -> None:
+        if self.paused and not self._waitingForTransport and not self.transport.disconnecting:
+            self._networkProducer.resumeProducing()
+            self._replay()
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
+        self._replay()
+
+    def _replay(self) -> None:
+        """
+        On with what came while nothing was read.
+        """
         if self.paused:
             self.paused = False
             waiting = self.clearLineBuffer()

@@ -411,6 +411,7 @@ class HeaderTests(LoggingTestCase):
         """
         client = Client(self.site)
         client.send(b"GET /mirror HTTP/1.1\r\n" + headers + b"\r\n" + GET)
+        client.clock.advance(0)
         self.assertEqual(client.closed, not client.transport.value().startswith(b"HTTP/1.1 200"))
         return bytes(client.transport.value())
 
@@ -504,6 +505,18 @@ class PipelineTests(LoggingTestCase):
         self.assertEqual(self.transport.producerState, "paused")
         self.connection.dataReceived(GET * 2)
         self.assertEqual(len(self.mirror.requests), 1)
+
+    def test_turns(self) -> None:
+        """
+        Requests that come in one packet are answered one in a turn of the reactor: others have theirs.
+        """
+        client = Client(BridgeSite(settings=HTTP(), mounts={b"mirror": self.mirror}))
+        client.send(GET * 3)
+        self.assertEqual(client.transport.value().count(b"200 OK"), 1)
+        client.clock.advance(0)
+        self.assertEqual(client.transport.value().count(b"200 OK"), 3)
+        client.send(GET)
+        self.assertEqual(client.transport.value().count(b"200 OK"), 4)
 
     def test_read(self) -> None:
         """

@@ -140,6 +140,7 @@ class SiteTests(LoggingTestCase):
         self.client.send(requests)
         self.assertEqual(len(self.mirror.waiting), 1)
         self.mirror.waiting.pop()()
+        self.client.clock.advance(0)
         self.mirror.waiting.pop()()
         self.assertEqual([reply.body for reply in self.client.read("POST", "POST")], [b"0", b"1"])
 
