@@ -9,6 +9,7 @@ C{/api/rooms}: rooms, who is in them, and what is said there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from secrets import token_hex
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.xml import NS_CLIENT
 from restbridge.store.database import StoreFailed
 from restbridge.web.answer import Answer, Refusal, asJSON
+from restbridge.web.thrift import Together
 
 log = Logger()
 
@@ -40,6 +42,7 @@ class Rooms:
 
     def __init__(self, *, services: RoomServices) -> None:
         self._services = services
+        self._following: Together[None] = Together()
 
     async def listed(self, call: Call) -> Answer:
         """
@@ -138,7 +141,8 @@ class Rooms:
         service = None
         try:
             service = await self._services.of(link)
-            await service.follow(link)
+            # Many streams of a user may begin at once.
+            await self._following.call(link.address.full.encode(), partial(service.follow, link))
         except Refusal as refusal:
             # Where there are no rooms, nothing is missed.
             if refusal.status != 404:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
@@ -37,6 +37,7 @@ class Service:
         self.domain = domain
         self.asked: list[tuple[Any, ...]] = []
         self.sent: list[Element] = []
+        self.followed: Deferred[None] = Deferred()
 
     async def create(self, link: UserLink, room: JID, name: str, subject: str) -> None:
         self.asked.append(("create", room.full, name, subject))
@@ -67,6 +68,7 @@ class Service:
 
     async def follow(self, link: UserLink) -> None:
         self.asked.append(("follow", link.address.full))
+        await self.followed
 
     async def heard(self, link: UserLink) -> list[JID]:
         return []
@@ -100,6 +102,21 @@ class RoomsTests(SynchronousTestCase):
         running = Deferred.fromCoroutine(endpoint(Call(link=self.link, path=path, body=body)))
         refusal = self.failureResultOf(running, Refusal).value
         self.assertEqual((400, text), (refusal.status, refusal.text), body)
+
+    def test_followedOnce(self) -> None:
+        """
+        Streams of a user that begin at once have the rooms followed once; one that begins later, again.
+        """
+        streams = [Deferred.fromCoroutine(self.rooms.follow(self.link)) for _ in range(3)]
+        self.assertEqual(1, len(self.service.asked))
+        left = streams.pop()
+        left.cancel()
+        self.failureResultOf(left, CancelledError)
+        self.service.followed.callback(None)
+        for stream in streams:
+            self.successResultOf(stream)
+        self.successResultOf(Deferred.fromCoroutine(self.rooms.follow(self.link)))
+        self.assertEqual(2, len(self.service.asked))
 
     def test_ids(self) -> None:
         """
