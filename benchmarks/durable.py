@@ -239,14 +239,11 @@ def keepQueue(path: str, pending: int, url: str) -> None:
     clock.run()
 
 
-def pairs(
-    rounds: int, one: Callable[[], float], other: Callable[[], float]
-) -> tuple[list[float], list[float]]:
+def pairs(rounds: int, one: Callable[[], float], other: Callable[[], float]) -> list[tuple[float, float]]:
     """
     What the two measure, in turn.
     """
-    measured = [(one(), other()) for _ in range(rounds)]
-    return [first for first, _ in measured], [second for _, second in measured]
+    return [(one(), other()) for _ in range(rounds)]
 
 
 def main() -> None:
