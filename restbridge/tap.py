@@ -6,6 +6,7 @@ The whole program, wired on one screen: C{twistd -n restbridge}.
     HTTP -> site -> guard -> rest     -> component      -> the XMPP server
                                       -> users' streams ->
                              webhooks <- component      <-
+    rooms, what waits for webhooks, answers to keys -> store
 """
 
 from __future__ import annotations

@@ -3,5 +3,6 @@ What both APIs share.
 
 ::
 
-    socket -> site (limits, CORS, access log) -> Klein route -> guard -> API -> Answer -> socket
+    socket -> channel, serving (deadlines, sizes, connections) -> site (body, CORS, access log) -> Klein route
+           -> guard (credentials, oauth2, quota) -> idempotency -> API -> Answer -> socket
 """

@@ -3,5 +3,7 @@ Stanzas to callbacks, and their answers back.
 
 ::
 
-    stanza -> filter -> encode -> post -> reply -> stanza
+    direct, and each IQ:  stanza -> filter -> receiver: encode, sign -> post -> reply -> stanza
+    durable:              stanza -> filter -> outbox -> the store's journal
+                          journal -> receiver: encode, sign -> post -> verdict -> journal -> replies -> stanza
 """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.logger import Logger
@@ -110,7 +110,7 @@ class Callbacks:
         """
         try:
             await self._outboxes[receiver.settings.outbox].accept(stanza)
-        except (JournalFull, StoreFailed, XMLRefused) as problem:
+        except (JournalFull, StoreFailed, XMLRefused, CancelledError) as problem:
             reply = self._undelivered(stanza, receiver, problem)
             if reply is not None:
                 self._sendReply(stanza, reply)

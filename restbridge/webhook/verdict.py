@@ -29,6 +29,9 @@ from restbridge.webhook.reply import replyTo
 LONGEST_WAIT = 3600.0
 """Seconds that a receiver may ask for at most."""
 
+MAX_WORDS = 200
+"""Characters of a problem that are kept."""
+
 _TEMPORARY = (408, 425, 429)
 _ABSENT = (502, 503, 504)
 """Statuses of a receiver that isn't there now (RFC 9110, section 15.6)."""
@@ -79,7 +82,7 @@ def verdictOn(stanza: Element, response: Response, now: float) -> Verdict:
     status = response.status
     if 200 <= status < 300:
         return Delivered(replyTo(stanza, response))
-    problem = f"{status} {response.phrase}"[:200]
+    problem = _words(f"{status} {response.phrase}")
     if status >= 500 or status < 400 or status in _TEMPORARY:
         after = retryAfter(response.headers, now) if status in _ASKING else None
         return Failed(problem, after, wholly=status in _ABSENT)
@@ -90,7 +93,7 @@ def verdictOnFailure(stanza: Element, problem: Exception) -> Verdict:
     """
     @param problem: what a call has failed with.
     """
-    words = f"{type(problem).__name__}: {problem}"[:200]
+    words = _words(f"{type(problem).__name__}: {problem}")
     if isinstance(problem, ResponseTooLarge):
         # It has been taken, and would be again.
         return Refused(words, refusal(stanza, "undefined-condition"))
@@ -102,6 +105,15 @@ def refusal(stanza: Element, condition: str) -> Element | None:
     The error that goes back for a message, if any may.
     """
     return errorReply(stanza, StanzaError.of(condition)) if takesReply(stanza) else None
+
+
+def _words(text: str) -> str:
+    """
+    A problem for the operator, who reads it in the log and in the journal: a receiver may have said anything,
+    and PostgreSQL keeps no NUL.
+    """
+    shown = (letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:MAX_WORDS])
+    return "".join(shown)
 
 
 def retryAfter(headers: Headers, now: float) -> float | None:

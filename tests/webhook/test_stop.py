@@ -10,8 +10,11 @@ from twisted.words.xish.domish import Element
 from restbridge.config import Callback
 from restbridge.stanzas.errors import errorOf
 from restbridge.stanzas.media import TEXT, XML
+from restbridge.store.journal import Journal
 from restbridge.webhook.callbacks import Callbacks
+from restbridge.webhook.outbox import Outbox
 from restbridge.webhook.receiver import Receiver
+from tests.store.fakes import FakeStore
 from tests.web.client import LoggingTestCase
 from tests.webhook.fakes import CHAT, DOMAIN, FakeCaller, response, stanza
 
@@ -58,6 +61,29 @@ class StopTests(LoggingTestCase):
         self.assertEqual(len(self.caller.calls), 1)
         self.caller.calls[0].answer.callback(response(204))
         self.successResultOf(finished)
+
+    def test_notKept(self) -> None:
+        """
+        So is who waits for a store that doesn't answer any more.
+        """
+        store = FakeStore()
+        store.holds = True
+        settings = Callback(url="http://h/0", format=XML, delivery="durable")
+        receiver = Receiver(settings=settings, domain=DOMAIN, caller=self.caller, clock=Clock())
+        outbox = Outbox(
+            settings=settings,
+            call=receiver.call,
+            journal=Journal(store=store, holder=DOMAIN, most=10, clock=Clock()),
+            replied=lambda: None,
+            clock=Clock(),
+        )
+        callbacks = Callbacks(receivers=[receiver], send=self.sent.append, outboxes={settings.outbox: outbox})
+        callbacks.take(stanza(CHAT))
+        finished = callbacks.finish()
+        self.assertNoResult(finished)
+        finished.cancel()
+        self.successResultOf(finished)
+        self.assertEqual(self.conditions(), [("wait", "recipient-unavailable")])
 
     def test_givenUp(self) -> None:
         """

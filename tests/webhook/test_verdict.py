@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -55,6 +56,20 @@ class StatusTests(SynchronousTestCase):
         assert isinstance(answer, Delivered) and answer.reply is not None
         self.assertEqual(("hi", "romeo@example.net/r"), (str(answer.reply.body), answer.reply["to"]))
         self.assertEqual(Delivered(None), verdict(202))
+
+    def test_words(self) -> None:
+        """
+        What is kept of a receiver's words can be kept anywhere, and shown on a terminal.
+        """
+        for status in (410, 500):
+            answer = verdictOn(
+                stanza(CHAT), attrs.evolve(response(status), phrase="a\0\x1b[2J\x9b" + "x" * 999), NOW
+            )
+            assert isinstance(answer, Refused | Failed)
+            self.assertTrue(answer.problem.startswith(f"{status} a\ufffd\ufffd[2J\ufffdxx"), answer.problem)
+            self.assertEqual(200, len(answer.problem))
+        broken = verdictOnFailure(stanza(CHAT), ValueError("a\0"))
+        self.assertEqual(Failed("ValueError: a\ufffd"), broken)
 
     def test_failed(self) -> None:
         """
