@@ -95,17 +95,17 @@ class Documents:
         response = await self._client.request(
             method, url, headers=sent, data=body, allow_redirects=False, unbuffered=True
         )
-        pieces: list[bytes] = []
+        document = bytearray()
 
         def collect(piece: bytes) -> None:
-            pieces.append(piece)
-            if sum(map(len, pieces)) > MAX_DOCUMENT:
+            if len(document) + len(piece) > MAX_DOCUMENT:
                 raise ServerDown(f"its answer has more than {MAX_DOCUMENT} bytes")
+            document.extend(piece)
 
         await treq.collect(response, collect)
         if response.code != 200:
             raise ServerDown(f"it answers {response.code}")
-        return b"".join(pieces)
+        return bytes(document)
 
 
 def _late(_: object, seconds: float) -> Failure:
