@@ -20,7 +20,7 @@ from restbridge.clientapi.rooms import Rooms
 from restbridge.config import HTTP
 from restbridge.web.guard import Guard
 from restbridge.web.site import BridgeSite
-from tests.clientapi.test_events import EventsCase, Listener, Read
+from tests.clientapi.eventscase import EventsCase, Listener, Read
 from tests.clientapi.town import DOMAIN, Citizen, Service, Town
 from tests.web.client import FakeUsers
 from tests.web.keys import once

@@ -23,8 +23,8 @@ from restbridge.clientapi.occupancy import Attendance, Place
 from restbridge.clientapi.roomevents import FRESH, RoomEvents
 from restbridge.stanzas.jid import JID
 from restbridge.store.rooms import Change, RoomStore
+from tests.clientapi.eventscase import EventsCase, Login, message
 from tests.clientapi.roomlink import MUC, ROOM, RoomLink
-from tests.clientapi.test_events import EventsCase, Login, message
 from tests.store.fakes import MemoryStore
 from tests.web.client import Client, basic
 

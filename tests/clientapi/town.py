@@ -22,7 +22,7 @@ from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import resultFor
 from restbridge.stanzas.xml import parseDocument
 from restbridge.store.rooms import Change, RoomStore
-from tests.clientapi.test_events import NS_MAM, NS_RSM, OWN, Login
+from tests.clientapi.eventscase import NS_MAM, NS_RSM, OWN, Login
 from tests.store.fakes import MemoryStore
 
 DOMAIN = "rooms.example.com"
