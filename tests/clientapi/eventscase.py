@@ -31,19 +31,13 @@ from tests.web.keys import once
 
 OWN = "alice@example.com"
 
-
 BOB = "bob@example.com"
-
 
 NS_MAM = "urn:xmpp:mam:2"
 
-
 NS_RSM = "http://jabber.org/protocol/rsm"
 
-
 NOW = 1_700_000_000.25
-
-
 """Seconds."""
 
 
@@ -137,7 +131,6 @@ def _short(stanza: Element) -> str:
 
 
 HERE = ["urn:xmpp:carbons:2 enable", "available"]
-
 
 GONE = ["unavailable", "urn:xmpp:carbons:2 disable"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from tests.live.bridge import Bridge
 from tests.live.case import BRIDGE, LiveCase
+from tests.live.deliverycase import DeliveryCase
 from tests.live.moody import FAILS, OK, Mood, Moody, always
 from tests.live.postgresql import postgresql
 from tests.live.process import eventually
 from tests.live.prosody import Prosody
-from tests.live.test_delivery import DeliveryCase
 
 FRESH = 10.0
 """Seconds for which a bridge may call for what was dropped."""

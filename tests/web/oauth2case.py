@@ -28,7 +28,6 @@ from tests.web.issuer import (
 
 JWKS = "/jwks.json"
 
-
 INTROSPECT = "/introspect"
 
 
