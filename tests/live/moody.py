@@ -216,12 +216,15 @@ class Moody:
         self.closing.wait(seconds)
         self.comeBack()
 
-    def opened(self, connection: socket.socket) -> None:
+    def opened(self, listener: _Listener, connection: socket.socket) -> None:
         """
-        A connection was made.
+        A connection was made. One that we took just before we went away is broken like the others.
         """
         with self._lock:
             self._connections.add(connection)
+            if self._listener is listener:
+                return
+        _reset(connection)
 
     def closed(self, connection: socket.socket) -> None:
         """
@@ -267,7 +270,7 @@ class _Conversation(KeptAlive):
         Let it be known.
         """
         super().setup()
-        self.server.moody.opened(self.connection)
+        self.server.moody.opened(self.server, self.connection)
 
     def finish(self) -> None:
         """
