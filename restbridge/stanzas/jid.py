@@ -19,6 +19,9 @@ from twisted.words.protocols.jabber import xmpp_stringprep
 MAX_PART = 1023
 """Bytes of each part (RFC 7622, sections 3.2 to 3.4)."""
 
+_LONGEST_REMEMBERED = 256
+"""Characters; longer addresses are rare, and strangers could fill the memory with them."""
+
 _PLAIN_LOCAL = re.compile(r"[a-z0-9!#$%()*+,\-.;=?\[\\\]^_`{|}~]+")
 _PLAIN_DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _PLAIN_RESOURCE = re.compile(r"[ -~]+")
@@ -78,10 +81,9 @@ class JID:
         """
         if len(text) > 3 * MAX_PART + 2:
             raise InvalidJID(f"an address of {len(text)} characters; each part may hold {MAX_PART} bytes")
-        return _parse(text)
+        return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _parse(text)
 
 
-@lru_cache(maxsize=8192)
 def _parse(text: str) -> JID:
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")
@@ -90,6 +92,9 @@ def _parse(text: str) -> JID:
         _prepared("domain", domain.removesuffix("."), _PLAIN_DOMAIN, _domainprep),
         _prepared("resource", resource, _PLAIN_RESOURCE, _resourceprep.prepare) if slash else None,
     )
+
+
+_remembered = lru_cache(maxsize=4096)(_parse)
 
 
 def _prepared(part: str, text: str, plain: re.Pattern[str], prepare: Callable[[str], str]) -> str:

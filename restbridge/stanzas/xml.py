@@ -14,10 +14,9 @@ stream's own namespace, are read as such and written without one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Mapping
 from pyexpat import ExpatError, ParserCreate
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import attrs
 from twisted.words.xish.domish import Element, ParserError
@@ -42,7 +41,14 @@ MAX_TOKEN = 1024 * 1024
 _TEXT_BUFFER = 512
 """Bytes, taken for each stream at its start."""
 
+_MAX_REMEMBERED = 1024
+"""How many beginnings of tags, or of attributes, are kept."""
+
+_LONGEST_REMEMBERED = 256
+"""Characters of each."""
+
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONTROLS = bytes({*range(0x20)} - {*b"\t\n\r"})
 _SPACE = re.compile("[\t\n\r ]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 _MAYBE_NAME = re.compile(r"[^\W\d][\w.\-]*")
@@ -74,6 +80,9 @@ def illegalCharacter(text: str) -> str | None:
 
     Lone surrogates are among them.
     """
+    # Quicker than the pattern, and enough for most texts.
+    if text.isascii() and len(text.encode().translate(None, _CONTROLS)) == len(text):
+        return None
     found = _ILLEGAL.search(text)
     return found.group() if found else None
 
@@ -385,14 +394,12 @@ def _ignore(*_: object) -> None:
     """
 
 
-@lru_cache(maxsize=1024)
 def _checkedName(name: str) -> str:
     if not _NAME.fullmatch(name) and not (_MAYBE_NAME.fullmatch(name) and _expatTakes(name)):
         raise XMLRefused(f"{name!r} is not the name of an element or attribute")
     return name
 
 
-@lru_cache(maxsize=1024)
 def _checkedNamespace(namespace: str) -> str:
     """
     What servers' parsers take as well: for expat the two reserved ones belong to their prefixes alone, and
@@ -415,6 +422,8 @@ def _expatTakes(name: str) -> bool:
 
 
 def _escapeText(text: str) -> str:
+    if not ("&" in text or "<" in text or ">" in text or "\r" in text):
+        return text
     # A bare carriage return would arrive as a line feed (XML 1.0, section 2.11).
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
@@ -423,6 +432,50 @@ def _escapeAttribute(text: str) -> str:
     text = _escapeText(text).replace("'", "&apos;").replace('"', "&quot;")
     # As they stand, they would arrive as spaces (XML 1.0, section 3.3.3).
     return text.replace("\t", "&#9;").replace("\n", "&#10;")
+
+
+def _isPlain(text: str) -> bool:
+    """
+    Whether it can be, or be a part of, the value of an attribute as it stands.
+    """
+    isMarkup = "&" in text or "<" in text or ">" in text or "'" in text or '"' in text
+    return not (isMarkup or "\t" in text or "\n" in text or "\r" in text)
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class _Remembered(dict[_Key, str]):
+    """
+    What is written again and again, kept once it is checked; bounded, as strangers make names up.
+    """
+
+    def __init__(self, make: Callable[[_Key], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: _Key) -> str:
+        made = self._make(key)
+        if len(made) <= _LONGEST_REMEMBERED:
+            if len(self) == _MAX_REMEMBERED:
+                self.clear()
+            self[key] = made
+        return made
+
+
+def _opening(names: tuple[str, str | None]) -> str:
+    name, namespace = names
+    text = f"<{_checkedName(name)}"
+    if namespace is not None:
+        text += f" xmlns='{_escapeAttribute(_checkedNamespace(namespace))}'"
+    return text
+
+
+_OPENINGS = _Remembered(_opening)
+"""Start tags without attributes, by name and by the namespace to declare."""
+
+_ATTRIBUTES: _Remembered[str] = _Remembered(lambda name: f" {_checkedName(name)}='")
+"""Attributes up to their values, by name."""
 
 
 def serialize(element: Element, defaultNamespace: str = NS_CLIENT) -> str:
@@ -436,7 +489,7 @@ def serialize(element: Element, defaultNamespace: str = NS_CLIENT) -> str:
     @raise XMLRefused: a character, a name or a namespace that XML can't hold, or too deep nesting.
     """
     parts: list[str] = []
-    _write(element, defaultNamespace, parts.append, MAX_DEPTH)
+    _write(element, defaultNamespace, parts, MAX_DEPTH)
     text = "".join(parts)
     illegal = illegalCharacter(text)
     if illegal is not None:
@@ -444,33 +497,32 @@ def serialize(element: Element, defaultNamespace: str = NS_CLIENT) -> str:
     return text
 
 
-def _write(element: Element, scope: str, write: Callable[[str], object], levels: int) -> None:
+def _write(element: Element, scope: str, parts: list[str], levels: int) -> None:
     if levels == 0:
         raise XMLRefused(f"elements nested deeper than {MAX_DEPTH} levels")
-    name = _checkedName(element.name)
     namespace = element.uri or scope
-    write(f"<{name}")
-    if namespace != scope:
-        write(f" xmlns='{_escapeAttribute(_checkedNamespace(namespace))}'")
-    for number, (key, value) in enumerate(element.attributes.items()):
-        write(_attribute(key, value, number))
+    parts.append(_OPENINGS[element.name, None if namespace == scope else namespace])
+    if element.attributes:
+        # One look at all the values: there is hardly ever something to escape.
+        isPlain = _isPlain("".join(element.attributes.values()))
+        for number, (key, value) in enumerate(element.attributes.items()):
+            beginning = _ATTRIBUTES[key] if isinstance(key, str) else _qualified(key, number)
+            parts.append(f"{beginning}{value if isPlain else _escapeAttribute(value)}'")
     if not element.children:
-        write("/>")
+        parts.append("/>")
         return
-    write(">")
+    parts.append(">")
     for child in element.children:
         if isinstance(child, str):
-            write(_escapeText(child))
+            parts.append(_escapeText(child))
         else:
-            _write(child, namespace, write, levels - 1)
-    write(f"</{name}>")
+            _write(child, namespace, parts, levels - 1)
+    parts.append(f"</{element.name}>")
 
 
-def _attribute(key: str | tuple[str, str], value: str, number: int) -> str:
-    if isinstance(key, str):
-        return f" {_checkedName(key)}='{_escapeAttribute(value)}'"
+def _qualified(key: tuple[str, str], number: int) -> str:
     namespace, name = key
     if namespace == NS_XML:
-        return f" xml:{_checkedName(name)}='{_escapeAttribute(value)}'"
+        return f" xml:{_checkedName(name)}='"
     declared = f" xmlns:a{number}='{_escapeAttribute(_checkedNamespace(namespace))}'"
-    return f"{declared} a{number}:{_checkedName(name)}='{_escapeAttribute(value)}'"
+    return f"{declared} a{number}:{_checkedName(name)}='"

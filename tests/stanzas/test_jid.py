@@ -4,6 +4,8 @@ L{restbridge.stanzas.jid}: addresses.
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -60,6 +62,17 @@ class JIDTests(SynchronousTestCase):
             with self.assertRaises(InvalidJID) as caught:
                 JID.parse(text)
             self.assertIn(part, str(caught.exception), text)
+
+    def test_longAddresses(self) -> None:
+        """
+        Addresses that strangers make up don't fill the memory.
+        """
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(500):
+            part = f"{number:0>1000}"
+            self.assertEqual(JID.parse(f"{part}@{part}/{part}").local, part)
+        self.assertLess(tracemalloc.get_traced_memory()[0], 1_000_000)
 
     @settings(deadline=None)
     @given(st.text(max_size=40))

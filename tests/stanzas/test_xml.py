@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tracemalloc
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,6 +160,7 @@ class SerializeTests(SynchronousTestCase):
         """
         for character in ("\x00", "\x0b", "\ud83d", "\ufffe"):
             self.assertEqual(illegalCharacter(f"a{character}"), character)
+            self.assertEqual(illegalCharacter(f"\u00fc\t{character}"), character)
             element = Element((NS_CLIENT, "body"))
             element.addContent(f"a{character}b")
             with self.assertRaises(XMLRefused) as caught:
@@ -196,6 +198,42 @@ class SerializeTests(SynchronousTestCase):
             element = Element((NS_CLIENT, "message"))
             element.attributes[namespace, "x"] = "1"
             self.assertRaises(XMLRefused, serialize, element)
+
+    def test_attributes(self) -> None:
+        """
+        Each value is read back as it was, whatever stands beside it.
+        """
+        values = ["plain", "<&>", "it's", '"', "a\tb\nc\r", "100 %", "", "\u00fc{}"]
+        for hostile in values:
+            element = Element((NS_CLIENT, "a"))
+            element.attributes = {"x": "plain", (NS_XML, "lang"): hostile, ("urn:p", "y"): "1", "z": hostile}
+            text = serialize(element)
+            self.assertEqual(parseDocument(text.encode()).attributes, element.attributes)
+            self.assertIn(" xmlns:a2='urn:p' a2:y='1'", text)
+
+    def test_manyNames(self) -> None:
+        """
+        However many names there are, each is written as itself, and a wrong one is refused each time.
+        """
+        for name in [f"n{number}" for number in range(3000)] * 2:
+            element = Element((f"urn:{name}", name))
+            element[name] = "1"
+            self.assertEqual(serialize(element), f"<{name} xmlns='urn:{name}' {name}='1'/>")
+            self.assertRaises(XMLRefused, serialize, Element((NS_CLIENT, f"{name} x=''")))
+
+    def test_memory(self) -> None:
+        """
+        Names that strangers make up, many or long, don't fill the memory.
+        """
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for length, count in ((100, 10_000), (20_000, 200)):
+            for number in range(count):
+                name = f"n{number:0>{length}}"
+                element = Element((f"urn:{name}", name))
+                element[name] = "1"
+                serialize(element)
+            self.assertLess(tracemalloc.get_traced_memory()[0], 2_000_000)
 
     def test_deep(self) -> None:
         """
