@@ -63,8 +63,12 @@ _FAILED = "UPDATE messages SET problem = ?, failures = failures + ? WHERE number
 _RENEW = "UPDATE conversations SET due = ? WHERE holder = ?"
 _RELEASE = "UPDATE conversations SET due = ?, holder = NULL WHERE holder = ?"
 _LET_GO = "UPDATE conversations SET due = ?, holder = NULL WHERE holder = ? AND number = ?"
-_LOCK = "SELECT number FROM conversations WHERE number = ?"
-_ANY = "SELECT 1 FROM messages WHERE conversation = ? LIMIT 1"
+_LOCK = "UPDATE conversations SET due = due WHERE number = ?"
+_FINISH = """
+    DELETE FROM conversations WHERE number = ?
+        AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.number)
+"""
+_IS_THERE = "SELECT 1 FROM conversations WHERE number = ?"
 _WAITING = "SELECT count(*) FROM messages"
 _DEAD = "SELECT count(*) FROM dead_letters"
 _OLDEST_DEAD = "SELECT number FROM dead_letters ORDER BY died LIMIT ?"
@@ -144,7 +148,8 @@ class Journal:
 
     def __init__(self, *, store: Store, holder: str, most: int, clock: IReactorTime) -> None:
         """
-        @param holder: this bridge's name for itself, the same after a restart: its component's domain.
+        @param holder: this bridge: no two that are alive have the same. What it holds when it dies is its own
+            again at once, if it has the same after a restart.
         @param most: how many messages may wait.
         """
         self.pending = self.term = 0
@@ -237,7 +242,11 @@ class Journal:
         numbers = sorted(conversations)
 
         def work(transaction: Transaction) -> set[int]:
-            return {number for number in numbers if not _finished(transaction, number)}
+            rows = [(number,) for number in numbers]
+            # Nobody may write to them between the look and the deletion.
+            transaction.executemany(_LOCK, rows)
+            finished = transaction.executemany(_FINISH, rows).rowcount
+            return set() if finished == len(numbers) else _there(transaction, numbers)
 
         return await self._store.run(work)
 
@@ -390,13 +399,11 @@ def _page(transaction: Transaction, conversation: int) -> list[Message]:
     return [Message(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _finished(transaction: Transaction, conversation: int) -> bool:
-    # Nobody may write to it between the look and the deletion.
-    transaction.execute(_LOCK + transaction.locking, (conversation,)).fetchone()
-    if transaction.execute(_ANY, (conversation,)).fetchone() is not None:
-        return False
-    _end(transaction, conversation)
-    return True
+def _there(transaction: Transaction, conversations: Iterable[int]) -> set[int]:
+    """
+    Those of them that the journal has.
+    """
+    return {number for number in conversations if transaction.execute(_IS_THERE, (number,)).fetchone()}
 
 
 def _end(transaction: Transaction, conversation: int) -> None:

@@ -5,9 +5,12 @@ Which callback a stanza is for, and the URL that is called for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import translate
+from itertools import product
 from urllib.parse import quote
 
+import attrs
 from twisted.words.xish.domish import Element
 
 from restbridge.config import Callback
@@ -16,6 +19,8 @@ from restbridge.stanzas.jid import JID
 _VARIABLE = re.compile(r"\{(kind|type|to|from)\}")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
+_KINDS = ("message", "presence", "iq")
+_FORMS = ("bare", "full", "host")
 _DEFAULT_TYPES = {"message": "normal", "presence": "available"}
 
 
@@ -28,16 +33,62 @@ def event(to: JID) -> str:
     return "bare" if to.local is not None else "host"
 
 
-def fits(callback: Callback, stanza: Element) -> bool:
+class Filter:
     """
-    Whether C{callback} takes C{stanza}.
+    Knows which callback takes a stanza. The patterns of all are one regular expression: a stanza is matched
+    once, however many callbacks there are.
     """
-    to = JID.parse(stanza["to"])
-    return (
-        stanza.name in callback.stanzas
-        and event(to) in callback.events
-        and any(glob.fits(to.bare) for glob in callback.to)
-    )
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        """
+        @param callbacks: the first that fits takes a stanza.
+        """
+        self._wanting = {
+            (kind, form): _Wanting.of(callbacks, kind, form) for kind, form in product(_KINDS, _FORMS)
+        }
+
+    def first(self, stanza: Element) -> int | None:
+        """
+        The number of the callback that takes C{stanza}; L{None} where none does.
+        """
+        to = JID.parse(stanza["to"])
+        return self._wanting[stanza.name, event(to)].first(to.bare)
+
+
+@attrs.frozen
+class _Wanting:
+    """
+    Those callbacks that want one kind of stanza, to one form of address.
+
+    @ivar numbers: theirs.
+    @ivar patterns: alternatives in the same order, each with an empty group behind it that tells which one
+        fitted. In front of it, no alternative could be ruled out by its first letter.
+    """
+
+    numbers: Sequence[int]
+    patterns: re.Pattern[str]
+
+    @classmethod
+    def of(cls, callbacks: Sequence[Callback], kind: str, form: str) -> _Wanting:
+        """
+        Those of C{callbacks}.
+        """
+        wanting = {
+            number: callback.to
+            for number, callback in enumerate(callbacks)
+            if kind in callback.stanzas and form in callback.events
+        }
+        globs = [(number, glob) for number, to in wanting.items() for glob in to]
+        patterns = "|".join(f"{translate(glob.pattern)}()" for _, glob in globs)
+        return cls([number for number, _ in globs], re.compile(patterns))
+
+    def first(self, address: str) -> int | None:
+        """
+        The first that takes what is written to an address.
+        """
+        found = self.patterns.match(address)
+        # Without alternatives an expression fits everything, by no group.
+        return None if found is None or found.lastindex is None else self.numbers[found.lastindex - 1]
 
 
 def stanzaVariables(stanza: Element) -> dict[str, str]:

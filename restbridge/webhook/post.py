@@ -9,9 +9,11 @@ Calls to the receivers: treq over one pool of connections.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import attrs
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -37,6 +39,9 @@ MAX_RESPONSE = 256 * 1024
 
 KEPT_CONNECTIONS = 64
 """Idle connections that are kept to one receiver."""
+
+KNOWN_URLS = 256
+"""URLs that need not be read again; one with the longest addresses in it takes tens of KiB."""
 
 
 class ResponseTooLarge(Exception):
@@ -118,6 +123,20 @@ class _Body:
     pauseProducing = resumeProducing = stopProducing
 
 
+class _URI(EncodedURL):
+    """
+    A URL that is in ASCII already: treq has each made so, with each call.
+    """
+
+    def to_uri(self) -> _URI:
+        return self
+
+
+@lru_cache(KNOWN_URLS)
+def _uri(url: str) -> EncodedURL:
+    return _URI.from_text(EncodedURL.from_text(url).to_uri().to_text())
+
+
 class Poster:
     """
     Makes the calls. Redirects are not followed, and nothing of a call is kept after it.
@@ -187,7 +206,7 @@ class Poster:
         # A client of its own each time: treq's would remember cookies, from one call to the next.
         return HTTPClient(agent, data_to_body_producer=_Body).request(
             method,
-            url,
+            _uri(url),
             headers=Headers({name: [value] for name, value in headers.items()}),
             data=body,
             allow_redirects=False,

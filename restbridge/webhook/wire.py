@@ -155,14 +155,23 @@ class Dialer:
         self._reactor = reactor
         self._policy = policy
         self._allowPrivate = allowPrivate
+        self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        plain = HostnameEndpoint if self._allowPrivate else PublicEndpoint
-        endpoint: IStreamClientEndpoint = plain(self._reactor, uri.host, uri.port)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        self.last = Line(endpoint)
+        key = (uri.scheme, uri.host, uri.port)
+        # An agent asks with each request, also where it has a connection; of hosts there are only those of
+        # the configuration.
+        if key not in self._endpoints:
+            self._endpoints[key] = self._endpoint(*key)
+        self.last = Line(self._endpoints[key])
         return self.last
+
+    def _endpoint(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
+        plain = HostnameEndpoint if self._allowPrivate else PublicEndpoint
+        endpoint: IStreamClientEndpoint = plain(self._reactor, host, port)
+        if scheme == b"https":
+            endpoint = wrapClientTLS(self._policy.creatorForNetloc(host, port), endpoint)
+        return endpoint
 
 
 @implementer(IStreamClientEndpoint)

@@ -4,6 +4,7 @@ L{restbridge.webhook.filter}
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from hypothesis import given
@@ -12,16 +13,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from restbridge.config import Callback, Glob
 from restbridge.stanzas.jid import JID
-from restbridge.webhook.filter import event, expand, fits, stanzaVariables
+from restbridge.webhook.filter import Filter, event, expand, stanzaVariables
 from tests.webhook.fakes import DOMAIN, stanza
 
 URL = "https://app.example.com/xmpp"
+PATTERNS = st.one_of(st.just("*@h"), st.text("ab*?[]!-", max_size=6).map("{}@h".format))
 ADDRESSES = (DOMAIN, f"bot@{DOMAIN}", f"bot@{DOMAIN}/desk", f"{DOMAIN}/desk")
 
 
-class FitsTests(SynchronousTestCase):
+class FilterTests(SynchronousTestCase):
+    def first(self, callbacks: Sequence[Callback], to: str, kind: str = "message") -> int | None:
+        return Filter(callbacks).first(stanza(f"<{kind} to='{to}' from='a@b'/>"))
+
     def fitting(self, callback: Callback, *addresses: str, kind: str = "message") -> list[str]:
-        return [to for to in addresses if fits(callback, stanza(f"<{kind} to='{to}' from='a@b'/>"))]
+        return [to for to in addresses if self.first([callback], to, kind) is not None]
 
     def test_everything(self) -> None:
         """
@@ -63,6 +68,36 @@ class FitsTests(SynchronousTestCase):
         callback = Callback(url=URL, to=(Glob(f"B?t@{DOMAIN}"), Glob("support-*")))
         found = self.fitting(callback, *ADDRESSES, f"support-1@{DOMAIN}", f"boot@{DOMAIN}")
         self.assertEqual(found, [f"bot@{DOMAIN}", f"bot@{DOMAIN}/desk", f"support-1@{DOMAIN}"])
+
+    def test_first(self) -> None:
+        """
+        Of several callbacks the first that fits takes a stanza, whichever of its patterns it is.
+        """
+        callbacks = [
+            Callback(url=URL, stanzas=frozenset(["iq"])),
+            Callback(url=URL, to=(Glob("a@*"), Glob("b@*"))),
+            Callback(url=URL, to=(Glob("b@*"), Glob("c@*"))),
+            Callback(url=URL, events=frozenset(["host"])),
+        ]
+        found = [self.first(callbacks, to) for to in ("a@h", "b@h", "c@h", "d@h", "h")]
+        self.assertEqual(found, [1, 1, 2, None, 3])
+        self.assertEqual(self.first(callbacks, "a@h", "iq"), 0)
+
+    def test_nobody(self) -> None:
+        """
+        Without callbacks nobody takes anything.
+        """
+        self.assertIsNone(self.first([], DOMAIN))
+
+    @given(st.lists(st.lists(PATTERNS, min_size=1), max_size=5), st.text("ab*?[]!-", min_size=1))
+    def test_asEachAlone(self, patterns: list[list[str]], local: str) -> None:
+        """
+        Matched together, patterns fit what each fits alone.
+        """
+        callbacks = [Callback(url=URL, to=tuple(map(Glob, each))) for each in patterns]
+        address = f"{local}@h"
+        alone = (n for n, each in enumerate(callbacks) if any(glob.fits(address) for glob in each.to))
+        self.assertEqual(self.first(callbacks, address), next(alone, None))
 
 
 class ExpandTests(SynchronousTestCase):

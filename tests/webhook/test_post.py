@@ -64,6 +64,19 @@ class PosterTests(PosterTestCase):
         self.assertEqual(response.headers.getRawHeaders("x"), ["y"])
         self.assertIdle()
 
+    def test_ascii(self) -> None:
+        """
+        A URL may be written in any letters; each call has its own, and the same one is the same again.
+        """
+        urls = ("http://bücher.example/ä?ö=%c3%bc", "http://h/a") * 2
+        sent = [("xn--bcher-kva.example", "/%C3%A4?%C3%B6=%c3%bc"), ("h", "/a")] * 2
+        for url, (host, path) in zip(urls, sent, strict=True):
+            self.setUp()
+            self.call(url)
+            head = self.accept().read().decode("ascii")
+            self.assertTrue(head.startswith(f"POST {path} HTTP/1.1\r\n"), head)
+            self.assertIn(f"Host: {host}\r\n", head)
+
     def test_bodies(self) -> None:
         """
         A body may be empty, in chunks, or end with the connection.

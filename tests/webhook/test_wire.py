@@ -21,6 +21,20 @@ from tests.webhook.fakes import CHAT, stanza
 from tests.webhook.wire import OK, PosterTestCase
 
 
+@implementer(IPolicyForHTTPS)
+class Noting:
+    """
+    @ivar asked: for which hosts and ports somebody has asked.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, int]] = []
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        self.asked.append((hostname, port))
+        return optionsForClientTLS(hostname.decode())
+
+
 class PublicTests(PosterTestCase):
     """
     With C{allow_private = false}.
@@ -121,18 +135,21 @@ class PublicTests(PosterTestCase):
         """
         TLS is for the name, not for the address that is connected to.
         """
-        verified: list[tuple[bytes, int]] = []
-
-        @implementer(IPolicyForHTTPS)
-        class Noting:
-            def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-                verified.append((hostname, port))
-                return optionsForClientTLS(hostname.decode())
-
         self.reactor.resolve("8.8.8.8")
-        self.poster = Poster(reactor=self.reactor, policy=Noting(), allowPrivate=False)
+        noting = Noting()
+        self.poster = Poster(reactor=self.reactor, policy=noting, allowPrivate=False)
         self.call("https://h.example/a")
-        self.assertEqual((verified, self.asked()), ([(b"h.example", 443)], ["8.8.8.8"]))
+        self.assertEqual((noting.asked, self.asked()), ([(b"h.example", 443)], ["8.8.8.8"]))
+
+    def test_onceForEachHost(self) -> None:
+        """
+        What TLS needs is made once for a host and port, not for each call; each of them has its own.
+        """
+        noting = Noting()
+        self.poster = Poster(reactor=self.reactor, policy=noting, allowPrivate=False)
+        for url in ("https://h/a", "https://h/b", "http://h/", "https://h:80/", "https://i/", "https://h/a"):
+            self.call(url)
+        self.assertEqual(noting.asked, [(b"h", 443), (b"h", 80), (b"i", 443)])
 
 
 class AnyTests(PosterTestCase):
