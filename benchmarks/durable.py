@@ -3,7 +3,7 @@ What durable callbacks cost: a real Prosody, the bridge, and a receiver that onl
 its own, with direct calls and durable ones in turn; and deliveries out of a journal in which 100 messages
 wait beside such in which 100,000 do.
 
-    python benchmarks/durable.py [ROUNDS]
+    python -m benchmarks.durable [ROUNDS]
 
 ROUNDS is 3 where it is left out. Needs Prosody (Debian: C{apt-get install prosody}) and restbridge in this
 Python, installed from this checkout with its extra C{test}. Read the ratios; the absolute numbers are the
@@ -29,7 +29,7 @@ from typing import Any
 from tests.live.bridge import Bridge, componentTable, environment
 from tests.live.process import LOOPBACK, eventually
 from tests.live.prosody import Prosody
-from tests.live.servers import attach
+from tests.live.servers import Server, attach
 
 MESSAGES = 5000
 """In one round."""
@@ -132,7 +132,7 @@ def receiving() -> Iterator[Receiver]:
         receiver.close()
 
 
-def flow(server: Prosody, receiver: Receiver, store: dict[str, Any], **callback: str) -> float:
+def flow(server: Server, receiver: Receiver, store: dict[str, Any], **callback: str) -> float:
     """
     Calls a second for messages that another component sends as fast as the server takes them.
     """
@@ -166,7 +166,7 @@ def queue(pending: int, receiver: Receiver) -> float:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "queue.sqlite")
-        command = [sys.executable, __file__, "--queue", path, str(pending), receiver.url]
+        command = [sys.executable, "-m", "benchmarks.durable", "--queue", path, str(pending), receiver.url]
         done = subprocess.run(
             command, env=os.environ | environment(), text=True, capture_output=True, check=False
         )

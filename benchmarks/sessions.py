@@ -2,7 +2,7 @@
 What a user's session costs: memory while it idles, and time until its first answer and its second, with a
 real Prosody behind the bridge, once in the clear and once over STARTTLS.
 
-    python benchmarks/sessions.py [SESSIONS]
+    python -m benchmarks.sessions [SESSIONS]
 
 SESSIONS is 1000 where it is left out, and 20 at least. Needs Prosody (Debian: C{apt-get install prosody})
 and restbridge in this Python, installed from this checkout with its extra C{test}. The times are the
@@ -26,6 +26,7 @@ from statistics import median, quantiles
 import attrs
 from scramp import ScramClient
 
+from benchmarks.load import residentKiB
 from restbridge.xmpp.sasl import SCRAM
 from tests.live.bridge import Bridge, usersTable
 from tests.live.process import LOOPBACK
@@ -157,16 +158,6 @@ class BareLogin:
         return readUntil(self._connection, answer)
 
 
-def residentKiB(bridge: Bridge) -> int:
-    """
-    What the bridge's process holds in memory.
-    """
-    rollup = Path(f"/proc/{bridge.process.pid}/smaps_rollup").read_text()
-    found = re.search(r"^Rss:\s*(\d+) kB", rollup, re.M)
-    assert found is not None
-    return int(found.group(1))
-
-
 class Requests:
     """
     A portal, which asks for all its users over one connection.
@@ -203,14 +194,14 @@ def measure(server: Server, way: Way, names: list[str]) -> Measured:
         second: list[float] = []
         for name in names[:WARM_UP]:
             requests.ping(name)
-        before = residentKiB(bridge)
+        before = residentKiB(bridge.process.pid)
         for number, name in enumerate(names[WARM_UP:]):
             if number % BARE_EVERY == 0:
                 bare.append(BareLogin(server, tls=way.tls).run(name))
             first.append(requests.ping(name))
             second.append(requests.ping(name))
         time.sleep(SETTLE)
-        memory = (residentKiB(bridge) - before) / len(first)
+        memory = (residentKiB(bridge.process.pid) - before) / len(first)
     return Measured(
         memory=memory,
         scram=[login.scram for login in bare],
