@@ -4,9 +4,12 @@ C{/rest}, as mod_rest has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from restbridge.openapi.parts import (
+    ERROR,
     KEY,
     REPLAYED,
     RETRY,
@@ -21,8 +24,10 @@ from restbridge.openapi.parts import (
     refused,
     response,
     schema,
+    shape,
 )
 from restbridge.openapi.stanzas import ANSWERED, TO_SEND
+from restbridge.rest.batch import MAX_STANZAS, NDJSON
 from restbridge.stanzas.kinds import KINDS
 from restbridge.stanzas.media import CBOR, FORM, QUERIES, XML
 from restbridge.stanzas.media import TEXT as PLAIN
@@ -38,8 +43,64 @@ _UNASKED = ("lastactivity", "oob", "version")
 
 _ANSWER: Part = {"anyOf": [schema("Answer"), schema("Archive")]}
 
+_RESULT = shape(
+    ("status",),
+    status={"type": "integer", "description": "HTTP's, as if the stanza had come alone."},
+    answer=_ANSWER,
+    error=ERROR["properties"]["error"],
+    ignored={"type": "array", "items": TEXT, "description": "Its keys that mean nothing."},
+)
+
+_SOME: Part = {"type": "array", "minItems": 1, "maxItems": MAX_STANZAS}
+
+_BATCH = (
+    {"kind": "message", "to": "juliet@example.com", "body": "Hello, World!"},
+    {"kind": "iq", "type": "get", "to": "example.com", "ping": True},
+    {"kind": "message", "to": "@example.com", "body": "Good night!"},
+)
+_RESULTS = (
+    {"status": 202},
+    {
+        "status": 200,
+        "answer": {
+            "kind": "iq",
+            "type": "result",
+            "from": "example.com",
+            "to": "bot@rest.example.com",
+            "id": "q1",
+        },
+    },
+    {
+        "status": 422,
+        "error": {
+            "type": "modify",
+            "condition": "improper-addressing",
+            "text": "Invalid destination JID: its local part is empty",
+            "code": 422,
+            "source": "restbridge",
+            "context": {},
+        },
+    },
+)
+
 _XML_MESSAGE = "<message type='chat' to='juliet@example.com'><body>Hello, World!</body></message>"
 _XML_RESULT = "<iq type='result' from='example.com' to='bot@rest.example.com' id='q1'/>"
+
+_ANSWERED: Part = {
+    XML: {"schema": TEXT, "examples": {"A result": {"value": _XML_RESULT}}},
+    **inJSON(_ANSWER, **ANSWERED),
+    FORM: {"schema": schema("Answer")},
+    CBOR: {"schema": _ANSWER},
+}
+
+
+def _lines(documents: Sequence[Any]) -> Part:
+    """
+    Content of one document in JSON on each line.
+    """
+    text = "".join(f"{json.dumps(document)}\n" for document in documents)
+    return {NDJSON: {"schema": TEXT, "examples": {"A batch": {"value": text}}}}
+
 
 RESPONSES: dict[str, Part] = {
     "Taken": response(
@@ -47,11 +108,17 @@ RESPONSES: dict[str, Part] = {
     ),
     "Answered": response(
         "What answers it: a result, an error, or the stanzas of an archive.",
+        _ANSWERED,
+        Restbridge_Ignored=_IGNORED,
+        Idempotent_Replayed=REPLAYED,
+    ),
+    "AnsweredOrBatch": response(
+        "What answers it: a result, an error, or the stanzas of an archive. Of a batch: a result for each"
+        " stanza, in their order.",
         {
-            XML: {"schema": TEXT, "examples": {"A result": {"value": _XML_RESULT}}},
-            **inJSON(_ANSWER, **ANSWERED),
-            FORM: {"schema": schema("Answer")},
-            CBOR: {"schema": _ANSWER},
+            **_ANSWERED,
+            **inJSON({"anyOf": [_ANSWER, {**_SOME, "items": _RESULT}]}, **ANSWERED, A_batch=list(_RESULTS)),
+            **_lines(_RESULTS),
         },
         Restbridge_Ignored=_IGNORED,
         Idempotent_Replayed=REPLAYED,
@@ -184,6 +251,14 @@ def _stanza(written: Mapping[str, Part]) -> Part:
     )
 
 
+def _several() -> Part:
+    """
+    The content of a request that may be a batch.
+    """
+    either = {"anyOf": [schema("Stanza"), {**_SOME, "items": schema("Stanza")}]}
+    return {**inJSON(either, **TO_SEND, A_batch=list(_BATCH)), **_lines(_BATCH)}
+
+
 def _parameters() -> list[Part]:
     """
     What may follow the question mark, and in which queries.
@@ -222,13 +297,16 @@ def paths() -> dict[str, Part]:
             "post": operation(
                 TAG,
                 "sendStanza",
-                "Send a stanza",
-                _responses(),
+                "Send a stanza, or many",
+                {**_responses(), 200: ref("responses", "AnsweredOrBatch")},
                 description="A message or presence is answered with 202 once the server has taken it, or with"
                 " the error that the server sent back at once; an IQ with what answers it."
-                " As text/plain it is the text of a chat message.",
+                " As text/plain it is the text of a chat message.\n\n"
+                f"A batch is an array in JSON, or lines of {NDJSON}: up to {MAX_STANZAS} stanzas, sent in"
+                " their order. It is answered with 200, and each stanza has a result of its own: `status`,"
+                " and what answers it, as if it had come alone.",
                 parameters=[_TIMEOUT, KEY],
-                requestBody=_stanza(text),
+                requestBody=_stanza({**text, **_several()}),
             )
         },
         "/rest/{kind}/{type}/{to}": {

@@ -24,6 +24,7 @@ from restbridge.config import HTTP, Configuration
 from restbridge.openapi.document import document
 from restbridge.openapi.parts import Part
 from restbridge.rest.api import RestAPI
+from restbridge.rest.batch import isBatch, split
 from restbridge.stanzas.kinds import KINDS
 from restbridge.stanzas.mapping import fromJSON, toJSON
 from restbridge.stanzas.media import FORM, JSON, decode
@@ -124,7 +125,8 @@ class DocumentTests(SynchronousTestCase):
         for path in [path for path in paths if path.startswith("/rest")]:
             for mediaType, content in DOCUMENT["paths"][path]["post"]["requestBody"]["content"].items():
                 for example in examples(content):
-                    self.assertEqual(decode(mediaType, _written(mediaType, example)).ignored, (), example)
+                    for form, stanza in _each(mediaType, _written(mediaType, example)):
+                        self.assertEqual(decode(form, stanza).ignored, (), example)
 
     def test_payloads(self) -> None:
         """
@@ -229,6 +231,15 @@ def _resource(rule: str) -> str:
     A resource has a path, and one with a name after it.
     """
     return re.sub("/<[^/]*>$", "", rule)
+
+
+def _each(mediaType: str, body: bytes) -> list[tuple[str, bytes]]:
+    """
+    The stanzas of a request, each with its media type.
+    """
+    if not isBatch(mediaType, body):
+        return [(mediaType, body)]
+    return [(JSON, stanza) for stanza in split(mediaType, body)]
 
 
 def _written(mediaType: str, example: Any) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from restbridge.rest.batch import NDJSON
 from restbridge.stanzas.kinds import KINDS
 from restbridge.stanzas.media import INPUTS
 from restbridge.stanzas.xml import parseDocument
@@ -34,10 +35,12 @@ VALUES_OF_JSON = st.recursive(
 )
 DOCUMENTS = st.dictionaries(st.sampled_from(KEYS), VALUES_OF_JSON, max_size=4)
 KINDED = st.builds(lambda document, kind: {**document, "kind": kind}, DOCUMENTS, st.sampled_from(list(KINDS)))
+SEVERAL = st.lists(DOCUMENTS | KINDED | VALUES_OF_JSON, max_size=4)
 BODIES = st.one_of(
     st.binary(max_size=200),
     st.lists(FRAGMENTS, max_size=12).map(b"".join),
-    (DOCUMENTS | KINDED).map(lambda document: json.dumps(document).encode()),
+    (DOCUMENTS | KINDED | SEVERAL).map(lambda document: json.dumps(document).encode()),
+    SEVERAL.map(lambda documents: b"\n".join(json.dumps(document).encode() for document in documents)),
 )
 VALUES = st.binary(max_size=60).map(lambda value: value.replace(b"\r", b"").replace(b"\n", b""))
 PIECES = ("/", "//", "%2F", "%", "%ff", "%00", "message", "iq", "chat", "ping", "a@b", "?", "echo", "..")
@@ -47,7 +50,7 @@ TAILS = st.one_of(
     st.lists(st.sampled_from(PIECES)).map("".join),
 )
 PATHS = st.sampled_from([b"/rest", b"/rest/echo", b"/rest/iq/get/a", b"/rest/message/chat/a"])
-MEDIA_TYPES = st.sampled_from(INPUTS)
+MEDIA_TYPES = st.sampled_from((*INPUTS, NDJSON))
 RESULT = parseDocument(f"<iq type='result' from='a' to='{BOT}' id='1'/>".encode())
 
 
@@ -61,6 +64,7 @@ class AnythingTests(RestTestCase):
         lines = [method + b" " + target + b" HTTP/1.1", *(b": ".join(pair) for pair in headers.items())]
         lines.append(b"Content-Length: %d" % len(body))
         client.send(b"\r\n".join([*lines, b"", b""]) + body)
+        self.turns.advance(0)
         written = client.transport.value().removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
         status = int(written.split(maxsplit=2)[1])
         self.assertTrue(200 <= status < 300 or 400 <= status < 500, written)
