@@ -24,10 +24,11 @@ from restbridge.clientapi.call import MAX_SHOWN, bad
 from restbridge.clientapi.groupchat import NO_AFFILIATIONS, TIMEOUT, RoomRefused, ask, inAnswer
 from restbridge.clientapi.history import Query, newest
 from restbridge.clientapi.muchistory import shown
-from restbridge.clientapi.occupancy import NS_MUC, Attendance
+from restbridge.clientapi.occupancy import Attendance
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import LinkDown, NoAnswer
 from restbridge.stanzas.jid import JID
+from restbridge.stanzas.muc import NS_MUC
 from restbridge.stanzas.replies import newId
 from restbridge.store.rooms import Change, RoomStore
 from restbridge.web.answer import Refusal

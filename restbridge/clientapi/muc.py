@@ -43,10 +43,11 @@ from restbridge.clientapi.groupchat import (
 from restbridge.clientapi.history import Archived, Item, Query, newest
 from restbridge.clientapi.membership import NS_ADMIN, Membership
 from restbridge.clientapi.muchistory import merged, shown
-from restbridge.clientapi.occupancy import NS_MUC, ROLES, Attendance, Place, Places
+from restbridge.clientapi.occupancy import ROLES, Attendance, Place, Places
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.stanzas.errors import LinkDown, NoAnswer, StanzaError
 from restbridge.stanzas.jid import JID
+from restbridge.stanzas.muc import NS_MUC
 from restbridge.stanzas.payloads.forms import NS_FORMS
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT

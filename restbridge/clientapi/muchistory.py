@@ -16,8 +16,8 @@ from twisted.words.xish.domish import Element
 
 from restbridge.clientapi.groupchat import bareAddress, shownChange, shownContent
 from restbridge.clientapi.history import Archived, Item
-from restbridge.clientapi.occupancy import NS_MUC_USER
 from restbridge.stanzas.jid import JID
+from restbridge.stanzas.muc import NS_MUC_USER
 from restbridge.store.rooms import Change
 
 

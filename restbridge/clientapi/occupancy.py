@@ -28,19 +28,26 @@ from restbridge.boundaries import UserLink
 from restbridge.clientapi.groupchat import TIMEOUT, RoomRefused, bareAddress, only
 from restbridge.stanzas.errors import LinkDown, NoAnswer, StanzaError, errorOf
 from restbridge.stanzas.jid import JID
+from restbridge.stanzas.muc import (
+    BANNED,
+    CLOSED,
+    CREATED,
+    DISMISSED,
+    KICKED,
+    NS_MUC_USER,
+    SELF,
+    joining,
+    leaving,
+    statuses,
+    subjectOf,
+)
 from restbridge.stanzas.replies import newId
 from restbridge.stanzas.xml import NS_CLIENT
-
-NS_MUC = "http://jabber.org/protocol/muc"
-NS_MUC_USER = f"{NS_MUC}#user"
 
 MAX_NICKNAME = 64
 """Characters of the user's name in a nickname."""
 
-_CREATED = "201"
-_SELF = "110"
-_THROWN_OUT = frozenset(("301", "307", "321", "322"))
-"""Banned, kicked, no member any more, and no member of what is for members alone from now on."""
+_THROWN_OUT = frozenset((BANNED, KICKED, DISMISSED, CLOSED))
 
 ROLES = {"owner": "owner", "admin": "member", "member": "member"}
 """Affiliation -> what the API calls it; all others are none."""
@@ -200,7 +207,7 @@ class Places:
         """
         place = self._places.pop(room.bare, None)
         if place is not None and self._link.whyDown() is None:
-            self._link.send(_presence(place, "unavailable"))
+            self._link.send(leaving(place.own))
 
     def forget(self, room: JID) -> None:
         """
@@ -257,7 +264,7 @@ class Places:
     async def _entered(self, room: JID) -> Place:
         place = self._places[room.bare] = Place(room=room, nickname=self._nickname)
         try:
-            await self._answered(place, _presence(place), lambda heard: place.subject is not None)
+            await self._answered(place, joining(place.own), lambda heard: place.subject is not None)
         except RoomRefused:
             self.forget(room)
             raise
@@ -287,8 +294,8 @@ class Places:
             return
         user = only(presence, NS_MUC_USER, "x")
         item = only(user, NS_MUC_USER, "item")
-        codes = {status.getAttribute("code") for status in user.elements(NS_MUC_USER, "status")}
-        isOwn = _SELF in codes or nickname == place.nickname
+        codes = statuses(presence)
+        isOwn = SELF in codes or nickname == place.nickname
         address = self._user if isOwn else bareAddress(item.getAttribute("jid", ""))
         thrownOut = bool(codes & _THROWN_OUT)
         if kind is None or thrownOut:
@@ -298,7 +305,7 @@ class Places:
             # The room may have chosen another nickname (section 7.2.2).
             place.nickname = nickname
             place.affiliation = item.getAttribute("affiliation", "none")
-            place.created = place.created or _CREATED in codes
+            place.created = place.created or CREATED in codes
             if kind == "unavailable":
                 self._removed(place, thrownOut=thrownOut)
         if kind == "unavailable":
@@ -313,7 +320,7 @@ class Places:
         in it (section 9).
         """
         sender = JID.parse(message["from"]).resource
-        subject = _subject(message)
+        subject = subjectOf(message)
         if subject is not None:
             place.subject = subject
         elif message.getAttribute("type") == "groupchat":
@@ -389,32 +396,9 @@ class Attendance:
             places.changed(room, user, affiliation)
 
 
-def _presence(place: Place, kind: str | None = None) -> Element:
-    presence = Element((NS_CLIENT, "presence"))
-    presence["to"], presence["id"] = place.own.full, newId()
-    if kind is not None:
-        presence["type"] = kind
-    else:
-        join = presence.addElement((NS_MUC, "x"))
-        join.addElement("history")["maxstanzas"] = "0"
-    return presence
-
-
 def _isReflection(stanza: Element, place: Place, used: str) -> bool:
     return (stanza.name, stanza["from"], stanza.getAttribute("id")) == ("message", place.own.full, used)
 
 
 def _isOwnSubject(stanza: Element, place: Place) -> bool:
-    return stanza["from"] == place.own.full and _subject(stanza) is not None
-
-
-def _subject(stanza: Element) -> str | None:
-    """
-    The subject that a message sets (section 8.1).
-    """
-    if stanza.name != "message" or stanza.getAttribute("type") != "groupchat":
-        return None
-    if next(stanza.elements(NS_CLIENT, "body"), None) is not None:
-        return None
-    subject = next(stanza.elements(NS_CLIENT, "subject"), None)
-    return None if subject is None else str(subject)
+    return stanza["from"] == place.own.full and subjectOf(stanza) is not None

@@ -1,5 +1,5 @@
 """
-Domains, local parts and patterns of XMPP addresses; origins and networks of HTTP.
+Domains, local parts, rooms and patterns of XMPP addresses; origins and networks of HTTP.
 """
 
 from __future__ import annotations
@@ -40,6 +40,38 @@ def localpart(name: str, place: Place) -> str:
     if not address.local or address.full != f"{address.local}@localhost":
         raise place.refused('must be the local part of an address, without "@" and "/"')
     return address.local
+
+
+def room(value: object, place: Place) -> JID:
+    """
+    The address of a room.
+    """
+    written = text(value, place)
+    try:
+        address = JID.parse(written)
+    except InvalidJID as error:
+        raise place.refused(f"must be the address of a room, not {shown(written)}: {error}") from None
+    if address.local is None or address.resource is not None:
+        raise place.refused(
+            f'must be the address of a room, such as "team@conference.example.com", not {shown(written)}'
+        )
+    if address.domain == place.domain:
+        raise place.refused(f"is an address of the component itself, not of a room: {shown(written)}")
+    return address
+
+
+def nickname(value: object, place: Place) -> str:
+    """
+    What somebody may be called in a room (XEP-0045, section 4.1), normalised.
+    """
+    written = text(value, place)
+    try:
+        name = JID.parse(f"room@localhost/{written}").resource
+    except InvalidJID as error:
+        raise place.refused(f"must be a nickname, not {shown(written)}: {error}") from None
+    if name is None or not name.strip():
+        raise place.refused("must be a nickname that can be seen")
+    return name
 
 
 def glob(value: object, place: Place) -> Glob:

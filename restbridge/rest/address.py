@@ -40,6 +40,8 @@ def address(stanza: Element, principal: Principal, made: str | None = None) -> E
     sender = _parse(given.get("from"), "invalid-from", "Invalid source JID") or principal.address
     if not principal.maySendAs(sender):
         raise Refusal(403, "auth", "not-authorized", _forbidden(principal, sender))
+    if to is not None:
+        sender = principal.occupant(sender, to)
     stanza.attributes = {"from": sender.full, "id": given.get("id") or made or newId()}
     if to is not None:
         stanza["to"] = to.full

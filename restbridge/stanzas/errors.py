@@ -10,7 +10,8 @@ from http import HTTPStatus
 import attrs
 from twisted.words.xish.domish import Element
 
-from restbridge.stanzas.replies import swapped
+from restbridge.stanzas.muc import isFromRoom
+from restbridge.stanzas.replies import swapped, takesReply
 from restbridge.stanzas.xml import NS_CLIENT
 
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -198,6 +199,14 @@ def errorOf(stanza: Element) -> StanzaError | None:
     for child in stanza.elements(NS_CLIENT, "error"):
         return StanzaError.fromElement(child)
     return None
+
+
+def takesError(stanza: Element) -> bool:
+    """
+    Whether an error may go back for C{stanza}. A room is not to hear that what it passes on could not be
+    delivered: it puts out whoever says so.
+    """
+    return takesReply(stanza) and not isFromRoom(stanza)
 
 
 def errorReply(stanza: Element, error: StanzaError) -> Element:
