@@ -4,13 +4,15 @@ What was answered to requests that carry a key, so that the same request is neve
 ::
 
     begin -> nothing known     -> under way -> finish: its answer | forget: as if it had never been asked
-          -> under way, a day old answer gone -> the same
+          -> too old, or under way in a bridge that has died -> the same
           -> otherwise         -> the record of the first request
+    renew -> what takes longer is under way still
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import attrs
 
@@ -19,8 +21,8 @@ from restbridge.store.database import Store, Transaction
 KEPT = 24 * 3600 * 1000
 """Milliseconds for which an answer is kept."""
 
-HELD = 15 * 60 * 1000
-"""Milliseconds after which a request of another bridge is taken for dead, with its bridge."""
+HELD = 30 * 1000
+"""Milliseconds after which a request that isn't renewed is taken for dead, with its bridge."""
 
 MOST = 100_000
 """Records of one caller: of more the oldest go, though they are not a day old."""
@@ -43,11 +45,12 @@ _OUST = """
     )
 """
 _BEGIN = """
-    INSERT INTO answers (caller, key, fingerprint, asked, holder) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO answers (caller, key, fingerprint, asked, holder, held) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, asked = excluded.asked,
-        holder = excluded.holder, status = NULL, headers = NULL, media_type = NULL, body = NULL
+        holder = excluded.holder, held = excluded.held,
+        status = NULL, headers = NULL, media_type = NULL, body = NULL
     WHERE answers.asked <= ?
-        OR (answers.status IS NULL AND (answers.holder = excluded.holder OR answers.asked <= ?))
+        OR (answers.status IS NULL AND (answers.holder = excluded.holder OR answers.held <= ?))
 """
 _FIND = "SELECT fingerprint, status, headers, media_type, body FROM answers WHERE caller = ? AND key = ?"
 _MINE = "caller = ? AND key = ? AND asked = ? AND holder = ?"
@@ -55,6 +58,7 @@ _FINISH = f"""
     UPDATE answers SET status = ?, headers = ?, media_type = ?, body = ? WHERE {_MINE}
 """  # noqa: S608  # put together of constants
 _FORGET = f"DELETE FROM answers WHERE {_MINE}"  # noqa: S608  # likewise
+_RENEW = f"UPDATE answers SET held = ? WHERE {_MINE}"  # noqa: S608  # likewise
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +66,7 @@ class Asked:
     """
     A request that carries a key.
 
-    @ivar caller: the bare address of whose key it is.
+    @ivar caller: whose key it is.
     @ivar fingerprint: another request has another one.
     @ivar time: milliseconds since 1970.
     """
@@ -104,8 +108,8 @@ class Answers:
 
     def __init__(self, store: Store, *, holder: str) -> None:
         """
-        @param holder: this bridge, and after a crash the one that takes its place: what it left under way
-            may be begun again. No two bridges on one database have the same.
+        @param holder: this bridge: no two that are alive have the same. What it has left under way is begun
+            again at once, if it has the same after a restart.
         """
         self._store = store
         self._holder = holder
@@ -119,8 +123,8 @@ class Answers:
         """
         self._begun += 1
         counts = self._begun % COUNTED == 0
-        values = (asked.caller, asked.key, asked.fingerprint, asked.time, self._holder)
-        ends = (asked.time - KEPT, asked.time - HELD)
+        values = (asked.caller, asked.key, asked.fingerprint, asked.time, self._holder, asked.time + HELD)
+        ends = (asked.time - KEPT, asked.time)
 
         def work(transaction: Transaction) -> Record | None:
             purge = _PURGE.format(claiming=transaction.claiming)
@@ -133,6 +137,15 @@ class Answers:
             return _record(*transaction.execute(_FIND, (asked.caller, asked.key)).fetchone())
 
         return await self._store.run(work)
+
+    async def renew(self, underWay: Iterable[Asked], time: int) -> None:
+        """
+        These requests, which were begun, are under way still.
+
+        @param time: milliseconds since 1970.
+        """
+        rows = [(time + HELD, *self._mine(asked)) for asked in underWay]
+        await self._store.run(lambda transaction: transaction.executemany(_RENEW, rows))
 
     async def finish(self, asked: Asked, answer: Kept) -> None:
         """

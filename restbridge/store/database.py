@@ -66,10 +66,12 @@ class Transaction(Protocol):
 
     @ivar locking: what ends a C{SELECT} of rows that nobody else shall change meanwhile.
     @ivar claiming: likewise, where those that somebody else has locked are left out.
+    @ivar now: what is the database's own time, in milliseconds since 1970: one clock for all who share it.
     """
 
     locking: str
     claiming: str
+    now: str
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
         """

@@ -88,4 +88,12 @@ STEPS: Sequence[str] = (
     );
     CREATE INDEX answers_asked ON answers (asked);
     """,
+    """
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        holder TEXT NOT NULL,
+        ends BIGINT NOT NULL
+    );
+    ALTER TABLE answers ADD COLUMN held BIGINT NOT NULL DEFAULT 0;
+    """,
 )

@@ -34,6 +34,7 @@ class SQLiteConnection:
 
     # Whoever writes has the whole file.
     locking = claiming = ""
+    now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
     def __init__(self, path: Path | str) -> None:
         # With L{None} no statement begins a transaction by itself.

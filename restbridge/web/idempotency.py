@@ -25,10 +25,11 @@ from uuid import UUID, uuid5
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from restbridge.store.answers import Answers, Asked, Kept, Record
+from restbridge.store.answers import HELD, Answers, Asked, Kept, Record
 from restbridge.store.database import StoreFailed
 from restbridge.web.answer import Answer, Refusal
 from restbridge.web.site import BridgeRequest
@@ -41,7 +42,10 @@ REPLAYED = ("Idempotent-Replayed", "true")
 PATIENCE = 30.0
 """Seconds for which a request that carries a key tries to get its stanza through a stream that breaks."""
 
-MAX_BODY = 64 * 1024
+RENEW = HELD / 3000
+"""Seconds after which the store is told of a request that is under way still."""
+
+MAX_BODY = 256 * 1024
 """Bytes of an answer that is kept."""
 
 _QUOTED = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
@@ -86,12 +90,15 @@ class Once:
         self._answers = answers
         self._clock = clock
         self._underWay: dict[tuple[str, str], str] = {}
+        self._begun: set[Asked] = set()
+        self._renewals = LoopingCall(self._renew)
+        self._renewals.clock = clock
 
     async def answer(self, request: BridgeRequest, caller: str, work: Work, refuse: Refuse) -> Answer:
         """
         The answer to a request. Only a POST has a key: what other methods ask for is done once anyway.
 
-        @param caller: the bare address of who asks: keys of others are other keys.
+        @param caller: who asks, wherever it is asked: keys of others are other keys.
         @param work: does it; given the key, if there is one.
         @param refuse: the answer that a failure of C{work} becomes.
         @raise Refusal: 400, the key can't be read; 409 or 422, see above.
@@ -116,10 +123,15 @@ class Once:
             del self._underWay[asked.caller, asked.key]
 
     async def _first(self, asked: Asked, work: Work, refuse: Refuse) -> Answer:
+        self._begun.add(asked)
+        if not self._renewals.running:
+            self._renewals.start(RENEW, now=False)
         try:
             answer = await work(self._keyed(asked))
         except Exception:
             answer = refuse(Failure())
+        finally:
+            self._begun.discard(asked)
         try:
             await self._settle(asked, answer)
         except StoreFailed as error:
@@ -130,6 +142,21 @@ class Once:
                 reason=str(error),
             )
         return answer
+
+    async def _renew(self) -> None:
+        """
+        Tell other bridges that this one lives, for as long as there is something that they could take over.
+        """
+        if not self._begun:
+            self._renewals.stop()
+            return
+        now = int(self._clock.seconds() * 1000)
+        long = [asked for asked in self._begun if now - asked.time >= int(RENEW * 1000)]
+        try:
+            if long:
+                await self._answers.renew(long, now)
+        except StoreFailed as error:
+            self.log.error("Requests that are under way could not be renewed: {reason}", reason=str(error))
 
     async def _settle(self, asked: Asked, answer: Answer) -> None:
         if _passes(answer) or len(answer.body) > MAX_BODY:

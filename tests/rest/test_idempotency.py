@@ -13,8 +13,9 @@ from twisted.words.xish.domish import Element
 from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.xml import parseDocument
 from restbridge.web.idempotency import PATIENCE, Once
+from tests.rest import case
 from tests.rest.case import JSON, TEXT, XML, RestTestCase
-from tests.web.client import FakeLink, FakeUserLink, Reply, basic
+from tests.web.client import Client, FakeLink, FakeUserLink, Reply, basic
 from tests.web.keys import MemoryStore, once
 
 T = TypeVar("T")
@@ -82,8 +83,11 @@ class KeyedTestCase(RestTestCase):
 
     def once(self) -> Once:
         self.clock = Clock()
-        self.store = MemoryStore()
+        self.store = self.makeStore()
         return once(self.store, self.clock)
+
+    def makeStore(self) -> MemoryStore:
+        return MemoryStore()
 
     def say(self, text: str = "hello", key: str | None = "k1", path: str = PATH, **headers: str) -> Reply:
         return self.post(text, TEXT, path, **headers, **({} if key is None else {"Idempotency_Key": key}))
@@ -178,6 +182,48 @@ class OnceTests(KeyedTestCase):
         self.assertEqual(3, len(self.ids()))
         self.post("<message to='a@b' id='own'/>", XML, Idempotency_Key="k2")
         self.assertEqual("own", self.ids()[-1])
+
+
+class BridgesTests(KeyedTestCase):
+    """
+    Two bridges on one store.
+    """
+
+    def setUp(self) -> None:
+        self.shared = MemoryStore()
+        super().setUp()
+        self.links, self.clients = [self.link], [self.client]
+        self.patch(case, "DOMAIN", "bridge2.localhost")
+        super().setUp()
+        self.links.append(self.link)
+        self.clients.append(self.client)
+
+    def makeStore(self) -> MemoryStore:
+        return self.shared
+
+    def test_accounts(self) -> None:
+        """
+        An account has the same keys at both, though it has an address of its own at each.
+        """
+        for key, clients in (("k1", self.clients), ("k2", self.clients[::-1])):
+            for client in clients:
+                self.assertEqual(202, self.sayBy(client, key).status)
+        (first,), (second,) = (link.sent for link in self.links)
+        self.assertEqual(["bot@bridge.localhost", "bot@bridge2.localhost"], [first["from"], second["from"]])
+
+    def sayBy(self, client: Client, key: str) -> Reply:
+        self.client = client
+        return self.say(key=key)
+
+    def test_id(self) -> None:
+        """
+        What one could not do the other does, with the id that it would have had.
+        """
+        self.breaking.breaks = 1
+        for status, client in zip((503, 202), self.clients[::-1], strict=True):
+            self.assertEqual(status, self.sayBy(client, "k1").status)
+        (first,), (second,) = (link.sent for link in self.links)
+        self.assertEqual(first["id"], second["id"])
 
 
 class BreakTests(KeyedTestCase):

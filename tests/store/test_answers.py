@@ -86,6 +86,21 @@ class AnswersTests(StoreTestCase):
         self.assertEqual(record, await self.answers.begin(later(ASKED, HELD - 1)))
         self.assertIsNone(await self.answers.begin(later(ASKED, HELD)))
 
+    async def test_renewed(self) -> None:
+        """
+        What is renewed is under way for as long as it is; others that the same bridge has left are not.
+        """
+        other = Answers(self.store, holder="other")
+        left = later(ASKED, 0, key="left")
+        for asked in (ASKED, left):
+            await other.begin(asked)
+        await other.renew([ASKED], NOW + HELD - 1)
+        self.assertIsNotNone(await self.answers.begin(later(ASKED, HELD)))
+        self.assertIsNone(await self.answers.begin(later(left, HELD)))
+        await other.renew([left], NOW + HELD)
+        self.assertIsNone(await Answers(self.store, holder="third").begin(later(left, 2 * HELD)))
+        self.assertIsNone(await self.answers.begin(later(ASKED, 2 * HELD - 1)))
+
     async def test_late(self) -> None:
         """
         A bridge that was taken for dead doesn't meddle with who took over.

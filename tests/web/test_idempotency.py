@@ -12,8 +12,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from restbridge.config import HTTP
+from restbridge.store.answers import HELD
 from restbridge.web.answer import Answer, Refusal, refusalAnswer, refusalFor, write
-from restbridge.web.idempotency import MAX_BODY, MAX_KEY, PATIENCE, Keyed, Once
+from restbridge.web.idempotency import MAX_BODY, MAX_KEY, PATIENCE, RENEW, Keyed, Once
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeRequest, BridgeSite
 from tests.web.client import Client, LoggingTestCase, Reply
 from tests.web.keys import MemoryStore, once
@@ -72,7 +74,7 @@ class IdempotencyTestCase(LoggingTestCase):
         Start a bridge, with nothing of what another may have known but the store.
         """
         self.api = API(once(self.store, self.clock, holder))
-        self.site = BridgeSite(settings=HTTP(), mounts={b"do": self.api.app.resource()})
+        self.site = BridgeSite(settings=HTTP(), mounts={b"do": Routed(self.api)})
         return self.api
 
     def post(
@@ -279,6 +281,55 @@ class AnswerTests(IdempotencyTestCase):
         assert isinstance(first.says, Deferred)
         first.says.callback(Answer(202))
         self.assertReplayed(self.post(), count=0)
+
+    def test_heldForLong(self) -> None:
+        """
+        However long that takes, as long as the other bridge lives.
+        """
+        waiting = self.api.says = Deferred()
+        client = self.begin()
+        self.start("another")
+        self.clock.pump([1] * 600)
+        self.assertRefused(self.post(), 409, "still under way", count=0)
+        waiting.callback(Answer(202))
+        self.assertEqual(202, client.read("POST")[0].status)
+        self.assertReplayed(self.post(), count=0)
+        self.clock.pump([1] * 60)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_diedElsewhere(self) -> None:
+        """
+        Of a bridge that dies another one does it again half a minute later, under the same id.
+        """
+        self.api.says = Deferred()
+        self.begin()
+        ((first,), self.clock) = (self.api.asked, Clock())
+        self.clock.advance(1_800_000_000 + HELD / 1000 - 1)
+        self.start("another")
+        self.assertRefused(self.post(), 409, "still under way", count=0)
+        self.clock.advance(1)
+        self.assertDone(self.post(), count=1)
+        (second,) = self.api.asked
+        assert first is not None
+        assert second is not None
+        self.assertEqual(first.id, second.id)
+
+    def test_renewalFails(self) -> None:
+        """
+        A store that is down for a moment costs nothing.
+        """
+        # Held, or what it has begun ends with it.
+        first = self.api
+        first.says = Deferred()
+        self.begin()
+        self.start("another")
+        self.store.fails = True
+        self.clock.pump([1] * int(RENEW + 1))
+        self.assertTrue(any("could not be renewed" in line for line in self.logged))
+        self.store.fails = False
+        self.clock.pump([1] * 60)
+        self.assertRefused(self.post(), 409, "still under way", count=0)
+        self.assertIsNot(first, self.api)
 
     def test_left(self) -> None:
         """
