@@ -14,13 +14,16 @@ ALLOWED = (
     ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE"),
     (
         "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, Accept, Prosody-Rest-Timeout, Last-Event-ID, Idempotency-Key",
+        (
+            "Authorization, Content-Type, Accept, "
+            "Prosody-Rest-Timeout, Last-Event-ID, Idempotency-Key, X-Request-ID"
+        ),
     ),
     ("Access-Control-Max-Age", "7200"),
 )
 
 
-EXPOSED = "Idempotent-Replayed, Restbridge-Ignored, Retry-After"
+EXPOSED = "Idempotent-Replayed, Restbridge-Ignored, Retry-After, X-Request-ID"
 """Headers of an answer that a page may read beside those that all pages may."""
 
 

@@ -35,7 +35,8 @@ class CORSTests(SynchronousTestCase):
         self.assertEqual(reply.headers["Access-Control-Allow-Origin"], PAGE)
         self.assertEqual(reply.headers["Vary"], "Origin")
         exposed = reply.headers["Access-Control-Expose-Headers"].split(", ")
-        self.assertEqual({"Idempotent-Replayed", "Restbridge-Ignored", "Retry-After"}, set(exposed))
+        named = {"Idempotent-Replayed", "Restbridge-Ignored", "Retry-After", "X-Request-ID"}
+        self.assertEqual(named, set(exposed))
 
     def test_others(self) -> None:
         """
