@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -78,6 +79,18 @@ class Supervision(Service):
         if self._beats.running:
             self._beats.stop()
 
+    def reloading(self) -> None:
+        """
+        Another configuration comes into force, or is refused.
+        """
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def reloaded(self) -> None:
+        """
+        That is over.
+        """
+        self._tell("READY=1")
+
     def _begin(self) -> None:
         self._tell("READY=1")
         self._beats.start(min(EVERY, self._interval or EVERY))
@@ -90,6 +103,6 @@ class Supervision(Service):
             self._status = status
             self._tell(f"STATUS={status}")
 
-    def _tell(self, state: str) -> None:
+    def _tell(self, *states: str) -> None:
         if self._address:
-            notify(self._address, state)
+            notify(self._address, *states)

@@ -5,8 +5,10 @@ L{restbridge.systemd}, and the unit file.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import socket
+import time
 from collections.abc import Mapping
 from configparser import ConfigParser
 from pathlib import Path
@@ -16,16 +18,26 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]  
 from twisted.trial.unittest import SynchronousTestCase
 
 import restbridge
+from restbridge.config import HTTP, parse
 from restbridge.lifecycle import GRACE, PATIENCE
 from restbridge.systemd import EVERY, Supervision, interval, notify
 
-UNIT = Path(restbridge.__file__).parents[1] / "etc/systemd/restbridge.service"
+UNITS = Path(restbridge.__file__).parents[1] / "etc/systemd"
 
 KNOWN = {
     "Unit": {"Description", "Wants", "After", "StartLimitIntervalSec", "StartLimitBurst"},
     "Install": {"WantedBy"},
     "Service": {
-        *("Type", "NotifyAccess", "ExecStart", "Environment", "User", "WorkingDirectory", "UMask"),
+        *(
+            "Type",
+            "NotifyAccess",
+            "ExecStart",
+            "ExecReload",
+            "Environment",
+            "User",
+            "WorkingDirectory",
+            "UMask",
+        ),
         *("StateDirectory", "StateDirectoryMode", "Restart", "RestartSec", "WatchdogSec"),
         *("KillSignal", "TimeoutStopSec", "LimitNOFILE", "LimitCORE"),
         *("CapabilityBoundingSet", "NoNewPrivileges", "RestrictSUIDSGID"),
@@ -179,6 +191,19 @@ class SupervisionTests(SystemdTestCase):
         call(*arguments, **named)
         self.assertEqual(self.heard(self.listening), ["STOPPING=1"])
 
+    def test_reload(self) -> None:
+        """
+        systemd hears of a reload by its own clock, in one message, and of its end.
+        """
+        service = self.start({"NOTIFY_SOCKET": f"@{self.name}"})
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        service.reloading()
+        service.reloaded()
+        began, ended = self.heard(self.listening)
+        state, when = began.splitlines()
+        self.assertEqual(("RELOADING=1", "READY=1"), (state, ended))
+        self.assertIn(int(when.removeprefix("MONOTONIC_USEC=")) - before, range(5_000_000))
+
     def test_none(self) -> None:
         """
         Without systemd nothing is done.
@@ -189,11 +214,19 @@ class SupervisionTests(SystemdTestCase):
         service.stopService()
 
 
+def unit(name: str) -> ConfigParser:
+    """
+    A unit file; of an option that is there several times the last one.
+    """
+    parser = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # case counts
+    parser.read_string((UNITS / name).read_text("utf-8"))
+    return parser
+
+
 class UnitTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.unit = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",), strict=False)
-        self.unit.optionxform = str  # type: ignore[assignment,method-assign]  # case counts
-        self.unit.read_string(UNIT.read_text("utf-8"))
+        self.unit = unit("restbridge.service")
         self.service = self.unit["Service"]
 
     def test_known(self) -> None:
@@ -230,3 +263,28 @@ class UnitTests(SynchronousTestCase):
         """
         self.assertEqual((self.service["Type"], self.service["NotifyAccess"]), ("notify", "main"))
         self.assertIn("AF_UNIX", self.service["RestrictAddressFamilies"].split())
+
+    def test_reload(self) -> None:
+        """
+        A reload is refused where the configuration that it starts with is, and then by the same program.
+        """
+        lines = (UNITS / "restbridge.service").read_text("utf-8").splitlines()
+        first, second = (line.partition("=")[2] for line in lines if line.startswith("ExecReload="))
+        self.assertEqual(f"{self.service['ExecStart']} --check", first)
+        self.assertEqual(["/bin/kill", "-HUP", "$MAINPID"], second.split())
+
+
+class SocketTests(SynchronousTestCase):
+    def test_port(self) -> None:
+        """
+        The socket that systemd may open instead is the one that the bridge would, and its file says how it is
+        configured.
+        """
+        text = (UNITS / "restbridge.socket").read_text("utf-8")
+        _, port, interface = HTTP().listen[0].split(":")
+        address = f"{interface.removeprefix('interface=')}:{port}"
+        self.assertEqual({"ListenStream": address}, dict(unit("restbridge.socket")["Socket"]))
+        (listen,) = re.findall(r'^#   listen = "(.*)"$', text, re.MULTILINE)
+        component = '[component]\ndomain = "a.example"\nsecret = "s"\n'
+        read = parse(f'{component}[http]\nlisten = "{listen}"\n', Path(), {})
+        self.assertEqual((listen,), read.http.listen)

@@ -42,9 +42,11 @@ class _Rehearsal:
 
     @ivar host: where a client would connect to; empty for a server.
     @ivar port: the TCP port.
+    @ivar tls: a server's context factory, if it has one.
     """
 
     host = ""
+    tls: Any = None
     port: int = _LAST_PORT
     nameResolver = None
 
@@ -61,7 +63,8 @@ class _Rehearsal:
     def listenTCP(self, port: int, *_: object, **__: object) -> None:
         self.port = port
 
-    listenSSL = listenTCP
+    def listenSSL(self, port: int, *_: object, contextFactory: Any, **__: object) -> None:
+        self.port, self.tls = port, contextFactory
 
 
 def _connected(description: str) -> _Rehearsal:
@@ -79,6 +82,9 @@ def _listening(description: str) -> _Rehearsal:
         endpoint = _parsedServer(rehearsal, description)
         if _kind(description) in _REHEARSED:
             endpoint.listen(Factory())
+    if rehearsal.tls is not None:
+        # A certificate that TLS doesn't take is found only here.
+        rehearsal.tls.getContext()
     return rehearsal
 
 

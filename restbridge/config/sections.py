@@ -14,7 +14,16 @@ import attrs
 from cryptography.x509 import load_pem_x509_certificates
 from twisted.internet.ssl import optionsForClientTLS
 
-from restbridge.config.addresses import domain, glob, localpart, network, origin, ownGlob
+from restbridge.config.addresses import (
+    domain,
+    glob,
+    localpart,
+    network,
+    nickname,
+    origin,
+    ownGlob,
+    room,
+)
 from restbridge.config.calls import credentials, headers, url, withoutCredentials
 from restbridge.config.endpoints import (
     clientEndpoint,
@@ -97,6 +106,18 @@ def _waits(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
 def _locked(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
     if values.get("password", ...) is None and values.get("tokens") == () and not place.oauth2:
         yield place.fault("nobody could log in: needs a password, tokens, or both")
+
+
+def _twice(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
+    rooms = values.get("rooms", ())
+    for number, address in enumerate(rooms):
+        if address in rooms[:number]:
+            yield place.key("rooms").item(number).fault("is listed already")
+
+
+def _unusable(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
+    yield from _locked(values, place)
+    yield from _twice(values, place)
 
 
 def _connectable(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
@@ -193,7 +214,14 @@ def _whole(values: Mapping[str, Any], place: Place) -> Iterator[Fault]:
 
 COMPONENT = Table(
     Component,
-    {"domain": domain, "secret": anySecret, "connect": clientEndpoint, "confirm": flag, "basic_auth": flag},
+    {
+        "domain": domain,
+        "secret": anySecret,
+        "connect": clientEndpoint,
+        "confirm": flag,
+        "basic_auth": flag,
+        "standby": flag,
+    },
 )
 
 WEB = Table(
@@ -243,8 +271,14 @@ OAUTH2 = Table(
 
 ACCOUNT = Table(
     Account,
-    {"password": passwordHash, "tokens": listOf(tokenHash), "send_as": listOf(ownGlob, least=1)},
-    _locked,
+    {
+        "password": passwordHash,
+        "tokens": listOf(tokenHash),
+        "send_as": listOf(ownGlob, least=1),
+        "rooms": listOf(room),
+        "nickname": nickname,
+    },
+    _unusable,
 )
 
 USER_DOMAIN = Table(

@@ -17,6 +17,8 @@ from typing import Literal
 
 import attrs
 
+from restbridge.stanzas.jid import JID
+
 
 @attrs.frozen(repr=False)
 class Secret:
@@ -72,6 +74,7 @@ class Component:
     @ivar connect: a client endpoint string.
     @ivar confirm: whether a 202 waits until the server has taken the stanza.
     @ivar basicAuth: whether the domain and the secret open the API by HTTP Basic, as mod_rest has it.
+    @ivar standby: whether other bridges, with the same store, may be there for the same domain.
     """
 
     domain: str
@@ -79,6 +82,7 @@ class Component:
     connect: str = "tcp:127.0.0.1:5347"
     confirm: bool = True
     basicAuth: bool = False
+    standby: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -162,12 +166,16 @@ class Account:
     @ivar password: an Argon2 hash in the PHC string format; L{None} where only tokens open.
     @ivar tokens: hashes of bearer tokens, C{sha256:} and 64 lower-case hexadecimal digits.
     @ivar sendAs: the bare addresses that it may send from.
+    @ivar rooms: in which it is present.
+    @ivar nickname: there; empty for its name.
     """
 
     name: str
     password: Secret | None = None
     tokens: tuple[Secret, ...] = ()
     sendAs: tuple[Glob, ...]
+    rooms: tuple[JID, ...] = ()
+    nickname: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -228,6 +236,13 @@ class Callback:
     retries: tuple[float, ...] = (5, 30, 120, 600, 1800, 3600, 7200, 14400)
     probes: tuple[float, float] = (1, 300)
     giveUp: float = 3 * 24 * 3600
+
+    @property
+    def label(self) -> str:
+        """
+        What it is called where others may read it: a query may hold a secret.
+        """
+        return self.name or self.url.partition("?")[0]
 
     @property
     def outbox(self) -> str:

@@ -7,8 +7,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from restbridge.config import parse
 from tests.config.written import COMPONENT, Written
+from tests.live.servers import writeCertificate
 
 
 class EndpointTests(Written):
@@ -35,6 +40,22 @@ class EndpointTests(Written):
             "systemd:domain=INET:index=0": 'unknown endpoint type "systemd"; allowed: ssl, tcp, tls, unix',
         }.items():
             self.assertRefused(f'{COMPONENT}connect = "{connect}"', f"component.connect: {start}")
+
+    def test_certificate(self) -> None:
+        """
+        So is a certificate that TLS would not take: one whose key is too short, or another's.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name, curve in (("good", ec.SECP256R1()), ("other", ec.SECP256R1()), ("weak", ec.SECP192R1())):
+            writeCertificate(folder / f"{name}.pem", "localhost", curve=curve)
+        for name, key in (("good", "good"), ("good", "other"), ("weak", "weak")):
+            listen = f"ssl:443:certKey={folder / name}.pem:privateKey={folder / key}.key"
+            text = f'{COMPONENT}[http]\nlisten = "{listen}"'
+            if (name, key) == ("good", "good"):
+                self.assertEqual((listen,), parse(text, folder, {}).http.listen)
+            else:
+                self.assertRefused(text, "http.listen: ")
 
     def test_noReactor(self) -> None:
         """

@@ -39,7 +39,7 @@ class FaultTests(Written):
                 ),
                 (
                     "component.conect: unknown key; did you mean connect? "
-                    "allowed: basic_auth, confirm, connect, domain, secret"
+                    "allowed: basic_auth, confirm, connect, domain, secret, standby"
                 ),
                 "component.secret: missing, and has no default",
                 'component.connect: unknown endpoint type "tpc"; allowed: ssl, tcp, tls, unix',
