@@ -2,7 +2,8 @@
 The seams between the rooms of the house: Protocols, no logic.
 
 L{Link} is a live stream as HTTP sees it; L{Taker} is anything that a stanza from the stream may be
-offered to; L{Users} opens the links of XMPP users by their L{Credential}s.
+offered to; L{Occupants} knows who is in which room; L{Users} opens the links of XMPP users by their
+L{Credential}s.
 """
 
 from __future__ import annotations
@@ -85,6 +86,18 @@ class Taker(Protocol):
         Take the stanza, or leave it to the next taker.
 
         @return: whether it was taken. A taker of an IQ of type get or set answers it, now or later.
+        """
+
+
+class Occupants(Protocol):
+    """
+    The component's addresses that are in rooms (XEP-0045).
+    """
+
+    def occupant(self, sender: JID, to: JID) -> JID:
+        """
+        The address that a stanza of C{sender} to C{to} goes out from: to a room that it is in, and to those
+        in there, the full address that the room knows; as it is elsewhere, and where it is full already.
         """
 
 

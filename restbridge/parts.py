@@ -9,6 +9,7 @@ from collections.abc import Callable
 import attrs
 from twisted.application.service import Service
 
+from restbridge.config import Configuration
 from restbridge.web.site import BridgeSite
 
 
@@ -19,9 +20,14 @@ class Parts:
 
     @ivar site: what listens.
     @ivar services: what is started with it, in this order, and stopped in the reverse one.
+    @ivar change: has the accounts and callbacks of another configuration come into force; nobody notices who
+        is connected.
+    @ivar metrics: what listens for Prometheus; L{None} where nobody asks.
     @ivar whyDown: the reason why nothing can be sent to the XMPP server now, if so.
     """
 
     site: BridgeSite
     services: tuple[Service, ...]
     whyDown: Callable[[], str | None]
+    change: Callable[[Configuration], object]
+    metrics: BridgeSite | None = None

@@ -6,11 +6,13 @@ The whole program, wired on one screen: C{twistd -n restbridge}.
     HTTP -> site -> guard -> rest     -> component      -> the XMPP server
                                       -> users' streams ->
                              webhooks <- component      <-
+                             bots    <-> component      <-> rooms there
     rooms, what waits for webhooks, answers to keys -> store
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,22 +21,22 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, ClassVar
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
 from twisted.web.resource import IResource
 
+from restbridge.bots.service import Bots
 from restbridge.boundaries import Taker
 from restbridge.clientapi.api import ClientAPI, said
 from restbridge.clientapi.discovery import Kinds, RoomServices
 from restbridge.clientapi.events import Events
 from restbridge.clientapi.muc import Muc
 from restbridge.clientapi.muclight import NS_MUCLIGHT, MucLight
-from restbridge.clientapi.occupancy import NS_MUC, Attendance
+from restbridge.clientapi.occupancy import Attendance
 from restbridge.clientapi.roomevents import RoomEvents
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import Component as ComponentSettings
@@ -42,14 +44,21 @@ from restbridge.config import Configuration, ConfigurationRefused, UserDomain, f
 from restbridge.config import OAuth2 as OAuth2Settings
 from restbridge.demo import Demo
 from restbridge.lifecycle import Orderly, Signals
+from restbridge.logs import chooseLog
 from restbridge.openapi.page import openAPI, page
 from restbridge.parts import Parts
+from restbridge.reload import Reload
 from restbridge.rest.api import RestAPI
+from restbridge.standby import Standby
+from restbridge.stanzas.muc import NS_MUC
+from restbridge.stanzas.replies import newId
 from restbridge.store.answers import Answers
 from restbridge.store.database import Database
 from restbridge.store.engines import engineAt
+from restbridge.store.lease import Lease
 from restbridge.store.rooms import RoomStore
 from restbridge.systemd import Supervision
+from restbridge.tally import Requests
 from restbridge.users.routes import Routes, optionsForTLS
 from restbridge.users.sessions import Served, Sessions
 from restbridge.web.attempts import Attempts
@@ -59,9 +68,13 @@ from restbridge.web.guard import Accounts, Guard
 from restbridge.web.idempotency import Once
 from restbridge.web.introspection import Introspection
 from restbridge.web.oauth2 import Judge, OAuth2
+from restbridge.web.ports import Ports
 from restbridge.web.quota import Quota
-from restbridge.web.serving import HangUp, Serving
+from restbridge.web.routes import Routed
+from restbridge.web.serving import HangUp
 from restbridge.web.site import BridgeSite, Health
+from restbridge.webhook.backlog import Backlog
+from restbridge.webhook.receiver import Receiver
 from restbridge.webhook.service import webhooksOf
 from restbridge.workers import Workers
 from restbridge.xmpp.c2s import Logins
@@ -69,7 +82,9 @@ from restbridge.xmpp.component import Component
 from restbridge.xmpp.entity import Entity
 from restbridge.xmpp.locate import Locator, PatientResolver
 
-log = Logger()
+COLLECT = (10_000, 20, 20)
+"""New objects, and younger collections, after which the garbage collector looks (L{gc.set_threshold}): what a
+request leaves behind is mostly gone by itself."""
 
 RESOLVER_CONFIGURATION = b"/etc/resolv.conf"
 
@@ -80,15 +95,40 @@ class Options(UsageOptions):
     """
 
     synopsis = "[options]"
-    optParameters: ClassVar = [["config", "c", None, "The configuration, a TOML file."]]
-    optFlags: ClassVar = [
-        ["demo", None, "Serve an embedded XMPP server on 127.0.0.1; nothing else is needed."]
+    optParameters: ClassVar = [
+        ["config", "c", None, "The configuration, a TOML file."],
+        ["log-format", None, None, "The lines of the log: text, which is the default, or json."],
     ]
+    optFlags: ClassVar = [
+        ["demo", None, "Serve an embedded XMPP server on 127.0.0.1; nothing else is needed."],
+        [
+            "check",
+            None,
+            "Say what is wrong with the configuration, or that it is all right, and start nothing.",
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._levels: list[str] = []
+
+    def opt_log_level(self, level: str) -> None:
+        """
+        What is logged: from LEVEL on (debug, info, warn, error, critical; info is the default), or, as
+        PART=LEVEL, of a part alone: web, web.site, xmpp ... May be given several times.
+        """
+        self._levels.append(level)
 
     def postOptions(self) -> None:
         """
         Read the configuration, while a fault in it can still be said without a traceback.
         """
+        try:
+            chooseLog({} if self.parent is None else self.parent, self["log-format"], self._levels)
+        except ValueError as problem:
+            raise UsageError(str(problem)) from None
+        if self["demo"] and self["check"]:
+            raise UsageError("--demo has no configuration to check")
         if self["demo"]:
             if self.parent is not None:
                 # The demo leaves nothing behind.
@@ -96,9 +136,13 @@ class Options(UsageOptions):
             return
         try:
             path = Path(self["config"]) if self["config"] else find(os.environ, Path.cwd())
+            self["file"] = path.absolute()
             self["configuration"] = load(path, os.environ)
         except ConfigurationRefused as refused:
             sys.exit(str(refused))
+        if self["check"]:
+            print(f"{path}: all right")
+            sys.exit()
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
@@ -111,9 +155,23 @@ def makeService(options: Mapping[str, Any]) -> IService:
     if options["demo"]:
         whole = Demo(reactor=reactor, assemble=assemble, show=_show)
     else:
-        whole = bridge(options["configuration"], reactor)
+        try:
+            whole = bridge(options["configuration"], reactor, options["file"])
+        except ConfigurationRefused as refused:
+            sys.exit(str(refused))
     Signals(reactor=reactor).setServiceParent(whole)
+    _settle()
     return whole
+
+
+def _settle() -> None:
+    """
+    Spare the garbage collector what stays for ever: looking through all modules' objects again and again
+    holds the reactor up for 40 ms at a time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def _show(text: str) -> None:
@@ -139,52 +197,106 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
     )
     # The parts stop the other way round: the store behind all that write to it.
     services: list[Service] = [store, users]
+    holder = _holder(configuration)
     component = accounts = None
+    receivers: Sequence[Receiver] = ()
+    changing: list[Callable[[Configuration], object]] = []
     if configuration.component is not None:
         credentials = Credentials(
             accounts=configuration.accounts.values(), workers=Workers(threads), attempts=attempts
         )
-        component, accounts = _accounts(configuration, configuration.component, reactor, credentials)
-        callbacks, webhooks = webhooksOf(configuration, component=component, store=store, reactor=reactor)
-        component.offerTo([*takers, callbacks])
-        services += [component, *webhooks]
+        entity = Entity(domain=configuration.component.domain, accounts=configuration.accounts)
+        component, bots, accounts = _accounts(
+            configuration, configuration.component, entity, reactor, credentials
+        )
+        webhooks = webhooksOf(configuration, component=component, store=store, holder=holder, reactor=reactor)
+        receivers = webhooks.callbacks.receivers
+        component.offerTo([*takers, webhooks.callbacks])
+        changing += [
+            lambda wanted: credentials.change(wanted.accounts.values()),
+            lambda wanted: entity.change(wanted.accounts),
+            lambda wanted: bots.change(wanted.accounts.values()),
+            lambda wanted: webhooks.change(wanted.callbacks),
+        ]
+        if configuration.component.standby:
+            lease = Lease(store=store, name=component.domain, holder=holder)
+            services.append(Standby(lease=lease, component=component, clock=reactor))
+        services += [component, bots, webhooks, webhooks.durable]
     oauth2 = _oauth2(configuration.oauth2, reactor, Workers(threads)) if configuration.oauth2 else None
     limits = configuration.http
     quota = Quota(perMinute=limits.requestsPerMinute, burst=limits.requestsBurst, clock=reactor)
     guard = Guard(accounts=accounts, users=users, oauth2=oauth2, quota=quota)
-    once = Once(answers=Answers(store, holder=_holder(configuration)), clock=reactor)
+    once = Once(answers=Answers(store, holder=holder), clock=reactor)
     # Users' logins are opened on demand: without a component nothing has to be up.
     whyDown = component.whyDown if component is not None else lambda: None
     mounts: dict[bytes, IResource] = {
         b"healthz": Health(lambda: None),
         b"readyz": Health(whyDown),
-        b"rest": RestAPI(guard=guard, settings=configuration.rest, once=once).app.resource(),
-        b"api": _clientAPI(configuration.users, guard, store, once, reactor).app.resource(),
+        b"rest": Routed(RestAPI(guard=guard, settings=configuration.rest, once=once, clock=reactor)),
+        b"api": Routed(_clientAPI(configuration.users, guard, store, once, reactor)),
         b"openapi.json": openAPI(),
         b"docs": page(),
     }
-    site = BridgeSite(settings=configuration.http, mounts=mounts, refusals={b"api": said})
-    return Parts(site=site, services=tuple(services), whyDown=whyDown)
+    tally = None if configuration.metrics is None else Requests()
+    site = BridgeSite(settings=configuration.http, mounts=mounts, refusals={b"api": said}, tally=tally)
+    metrics = None
+    if tally is not None:
+        # Its library takes a tenth of a second to load.
+        from restbridge.metrics.collector import Watched
+        from restbridge.metrics.page import siteOf
+
+        watched = Watched(
+            requests=tally,
+            connections=site.connections,
+            users=users,
+            component=component,
+            receivers=receivers,
+            backlog=Backlog(store=store, callbacks=partial(_outboxes, receivers), clock=reactor),
+        )
+        metrics = siteOf(watched, reactor)
+
+    def change(wanted: Configuration) -> None:
+        for each in changing:
+            each(wanted)
+
+    return Parts(site=site, services=tuple(services), whyDown=whyDown, change=change, metrics=metrics)
+
+
+def _outboxes(receivers: Sequence[Receiver]) -> list[str]:
+    """
+    The names of the durable ones.
+    """
+    return [each.settings.outbox for each in receivers if each.settings.delivery == "durable"]
 
 
 def _accounts(
-    configuration: Configuration, settings: ComponentSettings, reactor: Any, credentials: Credentials
-) -> tuple[Component, Accounts]:
+    configuration: Configuration,
+    settings: ComponentSettings,
+    entity: Entity,
+    reactor: Any,
+    credentials: Credentials,
+) -> tuple[Component, Bots, Accounts]:
     component = Component(
-        entity=Entity(domain=settings.domain, accounts=configuration.accounts),
+        entity=entity,
         domain=settings.domain,
         secret=settings.secret.reveal(),
         confirm=settings.confirm,
+        waits=settings.standby,
         endpoint=clientFromString(reactor, settings.connect),
         clock=reactor,
     )
+    bots = Bots(
+        domain=settings.domain, accounts=configuration.accounts.values(), wire=component, clock=reactor
+    )
+    component.offerFirst(bots)
     accounts = Accounts(
         domain=settings.domain,
         credentials=credentials,
         link=component,
+        occupants=bots,
         secret=settings.secret.reveal() if settings.basicAuth else None,
     )
-    return component, accounts
+    return component, bots, accounts
 
 
 def _oauth2(settings: OAuth2Settings, reactor: Any, workers: Workers) -> OAuth2:
@@ -223,15 +335,20 @@ def _needsStore(configuration: Configuration) -> bool:
     Whether the bridge can't do its work without.
     """
     durable = any(callback.delivery == "durable" for callback in configuration.callbacks)
-    return durable or bool(configuration.users)
+    standby = configuration.component is not None and configuration.component.standby
+    return durable or standby or bool(configuration.users)
 
 
 def _holder(configuration: Configuration) -> str:
     """
-    This bridge among those that share a database, the same whenever it is started.
+    This bridge among those that share a database: the same whenever it is started, unless others may run in
+    its place at the same time.
     """
-    if configuration.component is not None:
-        return configuration.component.domain
+    component = configuration.component
+    if component is not None and component.standby:
+        return f"{component.domain} at {gethostname()}, {newId()}"
+    if component is not None:
+        return component.domain
     return " ".join((gethostname(), *configuration.http.listen))
 
 
@@ -248,29 +365,41 @@ def _clientAPI(
     return ClientAPI(guard=guard, events=events, rooms=rooms, once=once)
 
 
-def bridge(configuration: Configuration, reactor: Any) -> MultiService:
+def bridge(configuration: Configuration, reactor: Any, file: Path | None = None) -> MultiService:
     """
     A bridge that listens where it is configured to.
+
+    @param file: where the configuration is from, and read again on SIGHUP.
     """
     parts = assemble(configuration, reactor)
     connections = parts.site.connections
-    serving = Serving(connections)
-    for description in configuration.http.listen:
-        listener = StreamServerEndpointService(serverFromString(reactor, description), parts.site)
-        # Twisted's strports does the same, for the global reactor: a port in use ends the start.
-        listener._raiseSynchronously = True
-        listener.setServiceParent(serving)
     supervision = Supervision(environment=os.environ, whyDown=parts.whyDown, reactor=reactor)
+    web = Ports(path="http.listen", descriptions=configuration.http.listen, reactor=reactor)
+    services: list[Service] = [
+        supervision,
+        HangUp(connections=connections, clock=reactor),
+        *parts.services,
+        web.serving(parts.site),
+    ]
+    certificates = [*web.certificates]
+    if configuration.metrics is not None and parts.metrics is not None:
+        metrics = Ports(path="metrics.listen", descriptions=configuration.metrics.listen, reactor=reactor)
+        certificates += metrics.certificates
+        # To be asked to the end.
+        services.insert(1, metrics.serving(parts.metrics))
+    if file is not None:
+        reload = Reload(
+            file=file,
+            load=load,
+            running=configuration,
+            change=parts.change,
+            certificates=certificates,
+            told=supervision,
+            reactor=reactor,
+        )
+        # Nothing changes any more once the stop has begun.
+        services.append(reload)
     whole = Orderly(clock=reactor)
-    for service in (supervision, HangUp(connections=connections, clock=reactor), *parts.services, serving):
+    for service in services:
         service.setServiceParent(whole)
-    _sayWhatIsMissing(configuration)
     return whole
-
-
-def _sayWhatIsMissing(configuration: Configuration) -> None:
-    """
-    What may be configured already, and has no effect in this version.
-    """
-    if configuration.metrics is not None:
-        log.warn("[metrics] has no effect in this version")

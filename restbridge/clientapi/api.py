@@ -151,7 +151,7 @@ class ClientAPI:
             call = Call(link=user.link, path=parts, query=request.query, body=body, id=used)
             return await endpoints[method](call)
 
-        return await self._once.answer(request, user.address.bare, served, partial(_refused, request))
+        return await self._once.answer(request, user.keySpace, served, partial(_refused, request))
 
     async def _user(self, request: BridgeRequest, methods: Container[str]) -> UserPrincipal:
         """
@@ -167,14 +167,6 @@ class ClientAPI:
         self._contacts.attend(user.link)
         return user
 
-    @app.handle_errors(NotFound)  # type: ignore[arg-type]  # the site makes no other requests
-    def nowhere(self, request: BridgeRequest, _: Failure) -> bytes:
-        """
-        Nothing is there, for anybody.
-        """
-        return write(request, said(Refusal(404)))
-
-    @app.handle_errors(Exception)  # type: ignore[arg-type]  # as above
     def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
         """
         Say why it isn't answered: in one JSON string, where HTTP's status doesn't say it all.
@@ -183,6 +175,8 @@ class ClientAPI:
 
 
 def _refused(request: BridgeRequest, failure: Failure) -> Answer:
+    if failure.check(NotFound):
+        return said(Refusal(404))
     if failure.check(XMLRefused):
         return said(Refusal(400, text=failure.getErrorMessage()))
     return said(refusalFor(request, failure))

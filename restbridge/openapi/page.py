@@ -4,7 +4,8 @@ What is served: C{/openapi.json}, and the files of C{/docs/}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 
@@ -47,19 +48,28 @@ _HEADERS = (
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Document:
     """
-    Bytes that stay as they are while the bridge runs.
+    Bytes that stay as they are while the bridge runs. Most bridges are never asked for them: they are there
+    when somebody asks.
+
+    @ivar read: makes them.
     """
 
-    body: bytes
+    read: Callable[[], bytes]
     mediaType: str
     headers: Headers = ()
-    tag: bytes = attrs.field(init=False)
 
-    @tag.default
-    def _hashed(self) -> bytes:
+    @cached_property
+    def body(self) -> bytes:
+        return self.read()
+
+    @cached_property
+    def tag(self) -> bytes:
+        """
+        Its ETag.
+        """
         return b'"%s"' % sha256(self.body).hexdigest()[:32].encode()
 
 
@@ -98,8 +108,8 @@ def openAPI() -> Documents:
     """
     C{/openapi.json}.
     """
-    body = msgspec.json.encode(document())
-    return Documents({b"/openapi.json": Document(body=body, mediaType=JSON)})
+    described = Document(read=lambda: msgspec.json.encode(document()), mediaType=JSON)
+    return Documents({b"/openapi.json": described})
 
 
 def page() -> Page:
@@ -110,7 +120,7 @@ def page() -> Page:
     return Page(
         {
             f"/docs/{path}".encode(): Document(
-                body=(folder / name).read_bytes(), mediaType=mediaType, headers=_HEADERS
+                read=(folder / name).read_bytes, mediaType=mediaType, headers=_HEADERS
             )
             for path, (name, mediaType) in _FILES.items()
         }

@@ -4,20 +4,35 @@ C{/rest}: the routes, and what becomes of a request.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from string import punctuation
 from urllib.parse import parse_qsl, quote
+from uuid import uuid5
 
 import attrs
 from klein import Klein
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from restbridge.config import Rest
 from restbridge.rest.address import address
-from restbridge.rest.deliver import Reply, deliver, never
+from restbridge.rest.batch import LINES, Batches, Queue, answered, isBatch, split
+from restbridge.rest.deliver import Again, Reply, deliver, never
+from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.mapping import Mapped, MappingRefused
-from restbridge.stanzas.media import QUERIES, UnknownMediaType, Unreadable, answerType, ask, decode, encode
+from restbridge.stanzas.media import (
+    JSON,
+    QUERIES,
+    UnknownMediaType,
+    Unreadable,
+    answerType,
+    ask,
+    decode,
+    encode,
+    essence,
+)
 from restbridge.stanzas.xml import XMLRefused
 from restbridge.web.answer import Answer, Headers, Refusal, notFound, refusalAnswer, refusalFor, write
 from restbridge.web.guard import Guard, Principal, guardedRoute
@@ -68,11 +83,12 @@ class RestAPI:
     app = Klein()
     app.url_map.merge_slashes = False
 
-    def __init__(self, *, guard: Guard, settings: Rest, once: Once) -> None:
+    def __init__(self, *, guard: Guard, settings: Rest, once: Once, clock: IReactorTime) -> None:
         self.guard = guard
         self._settings = settings
         self._once = once
         self._places = Places(settings.iqMaxPending)
+        self._batches = Batches(clock=clock)
 
     @guardedRoute(app, "/rest", methods=["POST"])
     @guardedRoute(app, "/rest/<path:parameters>", methods=["POST"])
@@ -80,14 +96,16 @@ class RestAPI:
         self, request: BridgeRequest, principal: Principal, parameters: str | None = None
     ) -> Answer:
         """
-        Send a stanza: C{POST /rest}, C{POST /rest/{kind}/{type}/{to}}.
+        Send a stanza: C{POST /rest}, C{POST /rest/{kind}/{type}/{to}}; or several, by the former.
         """
         call = Call.of(request)
 
         async def sent(keyed: Keyed | None) -> Answer:
+            if parameters is None and isBatch(call.mediaType, call.body):
+                return await self._batch(request, call, principal, keyed)
             return await self.answer(_decoded(call, parameters), call, principal, keyed)
 
-        return await self._once.answer(request, principal.address.bare, sent, partial(_refused, request))
+        return await self._once.answer(request, principal.keySpace, sent, partial(_refused, request))
 
     @guardedRoute(app, "/rest/<name>/", methods=["GET"])
     @guardedRoute(app, "/rest/<name>/<path:to>", methods=["GET"])
@@ -113,16 +131,48 @@ class RestAPI:
         """
         The whole way from a stanza to its answer.
         """
-        stanza = address(mapped.stanza, principal, None if keyed is None else str(keyed.id))
-        again = never if keyed is None else lambda: principal.restored(keyed.remaining())
-        place = self._places.one(principal.address.bare) if stanza.name == "iq" else nullcontext()
-        with place:
-            reply = await deliver(stanza, principal.link, self._settings, call.timeout, again)
+        made = None if keyed is None else str(keyed.id)
+        reply = await self._reply(mapped, call, principal, made, _again(principal, keyed))
         if reply is None:
             return Answer(202, headers=_ignored(mapped))
         return _encoded(reply, call, mapped)
 
-    @app.handle_errors(Exception)  # type: ignore[arg-type]  # the site makes no other requests
+    async def _reply(
+        self, mapped: Mapped, call: Call, principal: Principal, made: str | None, again: Again
+    ) -> Reply | None:
+        stanza = address(mapped.stanza, principal, made)
+        place = self._places.one(principal.address.bare) if stanza.name == "iq" else nullcontext()
+        with place:
+            return await deliver(stanza, principal.link, self._settings, call.timeout, again)
+
+    async def _batch(
+        self, request: BridgeRequest, call: Call, principal: Principal, keyed: Keyed | None
+    ) -> Answer:
+        lines = split(call.mediaType, call.body)
+        reason = principal.link.whyDown()
+        if reason is not None:
+            raise LinkDown(reason)
+        self.guard.countAs(principal, len(lines))
+        queue = Queue(_again(principal, keyed))
+
+        async def send(number: int, line: bytes) -> tuple[Reply | None, Sequence[str]]:
+            mapped = _decoded(Call(body=line, mediaType=JSON), None)
+            made = None if keyed is None else str(uuid5(keyed.id, str(number)))
+            again = partial(queue.wait, number)
+            if principal.link.whyDown() is not None:
+                # Those before it wait to be sent again: what comes behind them is not given up.
+                await again()
+            return await self._reply(mapped, call, principal, made, again), mapped.ignored
+
+        def refuse(failure: Failure) -> Refusal:
+            if keyed is not None and failure.check(LinkDown):
+                # Nobody knows which of them were taken. A 503 isn't kept: asked again, all have the same ids.
+                failure.raiseException()
+            return refusalFor(request, failure)
+
+        results = await self._batches.results(lines, send, refuse)
+        return answered(results, call.accept, call.mediaType)
+
     def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
         """
         Say why it isn't answered, in the form that the caller reads.
@@ -130,8 +180,16 @@ class RestAPI:
         return write(request, _refused(request, failure))
 
 
+def _again(principal: Principal, keyed: Keyed | None) -> Again:
+    return never if keyed is None else lambda: principal.restored(keyed.remaining())
+
+
 def _refused(request: BridgeRequest, failure: Failure) -> Answer:
-    return refusalAnswer(refusalFor(request, failure), request.accept)
+    accept = request.accept
+    if essence(_header(request, b"content-type") or "") in LINES:
+        # Who sends these reads JSON; mod_rest, who doesn't know them, would say it in HTML.
+        accept = f"{accept},{JSON}"
+    return refusalAnswer(refusalFor(request, failure), accept)
 
 
 def _decoded(call: Call, parameters: str | None, *, asModRest: bool = False) -> Mapped:

@@ -17,7 +17,7 @@ No password or token is kept, only keyed hashes of those that the server has acc
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 from secrets import token_bytes
@@ -37,6 +37,7 @@ from restbridge.stanzas.jid import JID
 from restbridge.web.answer import Refusal, unavailable
 from restbridge.web.attempts import Attempt, Attempts, TooManyAttempts
 from restbridge.xmpp.c2s import Logins
+from restbridge.xmpp.traffic import Traffic
 from restbridge.xmpp.userstream import UserStream
 
 LOGIN_TIMEOUT = 4.0
@@ -144,6 +145,20 @@ class Sessions(Service):
         self._opening: dict[bytes, list[Deferred[UserStream | None]]] = {}
         self._places = dict.fromkeys(served, 0)
         self._remembered: OrderedDict[bytes, None] = OrderedDict()
+
+    @property
+    def links(self) -> Sequence[UserStream]:
+        """
+        Of those who are logged in.
+        """
+        return [session.link for session in self._sessions.values()]
+
+    @property
+    def traffic(self) -> Mapping[str, Traffic]:
+        """
+        What went over all users' streams, by their domains.
+        """
+        return {domain: served.logins.traffic for domain, served in self._served.items()}
 
     def serves(self, domain: str) -> bool:
         """

@@ -151,15 +151,22 @@ def _ofLink(error: BaseException | None) -> Refusal | None:
 def _asJSON(refusal: Refusal) -> bytes:
     document: dict[str, Any] = {"type": "error", "code": refusal.status}
     if refusal.condition is not None:
-        document["error"] = {
-            "type": refusal.kind,
-            "condition": refusal.condition,
-            "text": refusal.text,
-            "code": refusal.status,
-            "source": "restbridge",
-            "context": dict(refusal.context),
-        }
+        document["error"] = errorDocument(refusal)
     return msgspec.json.encode(document)
+
+
+def errorDocument(refusal: Refusal) -> dict[str, Any]:
+    """
+    What is wrong, as JSON says it.
+    """
+    return {
+        "type": refusal.kind,
+        "condition": refusal.condition,
+        "text": refusal.text,
+        "code": refusal.status,
+        "source": "restbridge",
+        "context": dict(refusal.context),
+    }
 
 
 def _asXML(refusal: Refusal) -> bytes:

@@ -15,19 +15,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from restbridge.config import HTTP
+from restbridge.web.requestid import HEADER
 
 RATE = 1024
 """Bytes of a body that buy a second more for the rest."""
 
 
-def closing(status: bytes) -> bytes:
+def closing(status: bytes, request: str = "") -> bytes:
     """
     The whole answer to a request of which there is too little, or too much, to say anything else.
+
+    @param request: its id, if its headers were there.
     """
-    return b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    named = HEADER + b": " + request.encode() + b"\r\n" if request else b""
+    return b"HTTP/1.1 " + status + b"\r\n" + named + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class BoundedChannel(HTTPChannel):
@@ -37,6 +44,7 @@ class BoundedChannel(HTTPChannel):
     """
 
     settings: HTTP
+    clock: IReactorTime
     transport: Any
     requests: list[Any]
     persistent: bool
@@ -44,18 +52,56 @@ class BoundedChannel(HTTPChannel):
     callLater: Callable[..., Any]
     _buffer: bytes
 
+    _deadline: float | None = None
+    _alarm: IDelayedCall | None = None
+
     _reading = False
     """Whether a request has begun that isn't there whole."""
 
     _granted = 0.0
     """Seconds that its body has been given, so far."""
 
-    def bind(self, settings: HTTP) -> None:
+    def bind(self, settings: HTTP, clock: IReactorTime) -> None:
         """
         Go by these limits, from the start.
         """
         self.settings = settings
+        self.clock = clock
         self.MAX_LENGTH = self.totalHeadersSize = settings.maxHeaders
+
+    def setTimeout(self, period: float | None) -> float | None:
+        # Twisted's moves, makes or cancels a timer each time, thrice a request; where thousands wait, moving
+        # one forward is a search through all of them. This one looks again when it rings.
+        before, self.timeOut = self.timeOut, period
+        if period is None:
+            self._deadline = None
+            return before
+        self._deadline = self.clock.seconds() + period
+        if self._alarm is not None and self._alarm.getTime() > self._deadline:
+            self._disarm()
+        if self._alarm is None:
+            self._alarm = self.callLater(period, self._rings)
+        return before
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _rings(self) -> None:
+        self._alarm = None
+        if self._deadline is None:
+            return
+        left = self._deadline - self.clock.seconds()
+        if left > 0:
+            self._alarm = self.callLater(left, self._rings)
+        else:
+            self._deadline = None
+            self.timeoutConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._disarm()
 
     def resetTimeout(self) -> None:
         # Called with all that comes in: only the first byte of a request changes the deadline.
@@ -122,7 +168,7 @@ class BoundedChannel(HTTPChannel):
                 self.setTimeout(more)
                 return
         if self._reading and not self.transport.disconnecting:
-            self.transport.write(closing(b"408 Request Timeout"))
+            self.transport.write(closing(b"408 Request Timeout", self._named()))
         super().timeoutConnection()
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -136,5 +182,12 @@ class BoundedChannel(HTTPChannel):
 
     def _close(self, status: bytes) -> None:
         if not self.transport.disconnecting:
-            self.transport.write(closing(status))
+            self.transport.write(closing(status, self._named()))
             self.loseConnection()
+
+    def _named(self) -> str:
+        """
+        The id of the request whose body is being read; empty while there are only headers.
+        """
+        name: str = self.requests[-1].id if self._granted else ""
+        return name

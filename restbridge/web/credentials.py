@@ -44,17 +44,29 @@ class Credentials:
     """
 
     def __init__(self, *, accounts: Iterable[Account], workers: Workers, attempts: Attempts) -> None:
-        accounts = tuple(accounts)
-        self._accounts = {account.name: account for account in accounts}
-        # Found by its hash, a token's own digits are never compared one by one.
-        self._byToken = {token.reveal(): account for account in accounts for token in account.tokens}
         self._workers = workers
         self._attempts = attempts
         self._checks = 0
         self._key = token_bytes(32)
         self._verified: dict[str, bytes] = {}
+        self._accounts: dict[str, Account] = {}
+        self._decoys: list[str] = []
+        self.change(accounts)
+
+    def change(self, accounts: Iterable[Account]) -> None:
+        """
+        From now on these are the accounts, and no others: also for a password that is being checked.
+        """
+        accounts = tuple(accounts)
+        before, self._accounts = self._accounts, {account.name: account for account in accounts}
+        for name, account in before.items():
+            now = self._accounts.get(name)
+            if now is None or now.password != account.password:
+                self._verified.pop(f"{name}@", None)
+        # Found by its hash, a token's own digits are never compared one by one.
+        self._byToken = {token.reveal(): account for account in accounts for token in account.tokens}
         hashes = [account.password.reveal() for account in accounts if account.password is not None]
-        self._decoys = hashes or [PasswordHasher().hash(token_urlsafe(16))]
+        self._decoys = hashes or self._decoys or [PasswordHasher().hash(token_urlsafe(16))]
 
     def byToken(self, token: str) -> Account | None:
         """
@@ -83,7 +95,9 @@ class Credentials:
             # An account's own password on another name is as wrong as any.
             return await self._verify(stored, password) and own is not None
 
-        return account if await self._isRight(f"{name}@", stored, password, client, verified) else None
+        isRight = await self._isRight(f"{name}@", stored, password, client, verified)
+        now = self._accounts.get(name)
+        return now if isRight and now is not None and now.password == own else None
 
     async def isSecret(self, name: str, secret: str, given: str, client: str) -> bool:
         """

@@ -38,6 +38,14 @@ def clientAddress(peer: str, headers: Headers, trusted: Networks) -> str:
     return str(found.pop() if len(found) == 1 else nearest)
 
 
+def isProxy(peer: str, trusted: Networks) -> bool:
+    """
+    Whether a connection comes from a trusted proxy.
+    """
+    address = _address(peer)
+    return address is not None and _isIn(address, trusted)
+
+
 def stranger(peer: str, trusted: Networks) -> bool:
     """
     Whether a connection comes from elsewhere than this machine, or a trusted proxy.

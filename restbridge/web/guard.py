@@ -22,7 +22,7 @@ import attrs
 import msgspec
 from klein import Klein
 
-from restbridge.boundaries import Credential, LastingLink, Link, UserLink, Users
+from restbridge.boundaries import Credential, LastingLink, Link, Occupants, UserLink, Users
 from restbridge.config import Account, Glob
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.web.answer import Answer, Refusal, write
@@ -43,6 +43,7 @@ class Principal(Protocol):
     Someone whose credentials were accepted.
 
     @ivar address: the address that stanzas go out from where they don't say.
+    @ivar keySpace: whose Idempotency-Keys are meant: the same at each bridge of those that share a store.
     @ivar link: what they go out by.
     @ivar name: for people.
     @ivar rule: as whom the principal may send, for people.
@@ -51,6 +52,9 @@ class Principal(Protocol):
 
     @property
     def address(self) -> JID: ...
+
+    @property
+    def keySpace(self) -> str: ...
 
     @property
     def link(self) -> Link: ...
@@ -69,6 +73,12 @@ class Principal(Protocol):
         Whether stanzas may go out from C{sender}.
         """
 
+    def occupant(self, sender: JID, to: JID) -> JID:
+        """
+        The address that what may go out from C{sender} does go out from, to C{to}: see
+        L{restbridge.boundaries.Occupants.occupant}.
+        """
+
     async def restored(self, timeout: float) -> bool:
         """
         Whether stanzas can go out again after the link went down: see
@@ -80,12 +90,22 @@ class Principal(Protocol):
 class AccountPrincipal:
     """
     An address of the component.
+
+    @ivar occupants: who of the component is in which room.
     """
 
     account: Account
     address: JID
     link: LastingLink
     scopes: frozenset[str] = SCOPES
+    occupants: Occupants | None = None
+
+    @property
+    def keySpace(self) -> str:
+        """
+        The account's name, and no domain: each bridge has its own.
+        """
+        return self.address.bare if self.address.local is None else f"{self.address.local}@"
 
     @property
     def name(self) -> str:
@@ -103,6 +123,9 @@ class AccountPrincipal:
         if sender.domain != self.address.domain:
             return False
         return sender.bare == self.address.bare or any(glob.fits(sender.bare) for glob in self.account.sendAs)
+
+    def occupant(self, sender: JID, to: JID) -> JID:
+        return sender if self.occupants is None else self.occupants.occupant(sender, to)
 
     async def restored(self, timeout: float) -> bool:
         return await self.link.restored(timeout)
@@ -122,6 +145,10 @@ class UserPrincipal:
         return self.link.address
 
     @property
+    def keySpace(self) -> str:
+        return self.address.bare
+
+    @property
     def name(self) -> str:
         return f"user {self.address.bare}"
 
@@ -134,6 +161,12 @@ class UserPrincipal:
         The login's own full address, or the bare one (RFC 6120, section 8.1.2.1).
         """
         return sender in (self.address, self.address.toBare())
+
+    def occupant(self, sender: JID, to: JID) -> JID:
+        """
+        The server puts the login's address into what it takes.
+        """
+        return sender
 
     async def restored(self, timeout: float) -> bool:
         """
@@ -182,10 +215,17 @@ class Accounts:
     """
 
     def __init__(
-        self, *, domain: str, credentials: Credentials, link: LastingLink, secret: str | None = None
+        self,
+        *,
+        domain: str,
+        credentials: Credentials,
+        link: LastingLink,
+        secret: str | None = None,
+        occupants: Occupants | None = None,
     ) -> None:
         """
         @param link: the component's.
+        @param occupants: who of the component is in which room; L{None} where nobody is.
         @param secret: with the domain as its user name it lets in whoever holds the component's secret,
             as the domain itself; L{None} for nobody.
         """
@@ -193,6 +233,7 @@ class Accounts:
         self._credentials = credentials
         self._link = link
         self._secret = secret
+        self._occupants = occupants
         # Speaks for every address of the component.
         self._component = Account(name=domain, sendAs=(Glob("*"),))
 
@@ -228,7 +269,9 @@ class Accounts:
             return None
         local = None if account is self._component else account.name
         address = JID(local, self._domain, None)
-        return AccountPrincipal(account=account, address=address, link=self._link, scopes=scopes)
+        return AccountPrincipal(
+            account=account, address=address, link=self._link, scopes=scopes, occupants=self._occupants
+        )
 
     def _localPart(self, name: str) -> str:
         address = _address(name if "@" in name else f"{name}@{self._domain}")
@@ -276,6 +319,15 @@ class Guard:
         """
         user = await self._presentedUser(presented)
         return None if user is None else self._counted(user)
+
+    def countAs(self, principal: Principal, requests: int) -> None:
+        """
+        Count a request that was let in as so many.
+
+        @raise Refusal: 429, these are too many.
+        """
+        if self._quota is not None:
+            self._quota.takeAs(principal.address.bare, requests)
 
     def _counted(self, principal: AnyPrincipal) -> AnyPrincipal:
         if self._quota is not None:

@@ -31,9 +31,11 @@ class Quota:
         @param burst: requests that may come at once.
         """
         self._every = 60 / perMinute if perMinute else 0.0
+        self._burst = burst
         self._whole = self._every * burst
         self._clock = clock
-        self._policy = f'"requests";q={burst};w={ceil(self._whole)}'
+        # draft-ietf-httpapi-ratelimit-headers-10
+        self._limit = ("RateLimit-Policy", f'"requests";q={burst};w={ceil(self._whole)}')
         self._full: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
@@ -46,27 +48,44 @@ class Quota:
         @param caller: a bare address.
         @raise Refusal: 429, there were too many.
         """
+        self._take(caller, 1)
+
+    def takeAs(self, caller: str, requests: int) -> None:
+        """
+        Count a request, that C{take} has counted already, as so many.
+
+        @raise Refusal: 429, there were too many, or these alone are too many; then it counts as none.
+        """
+        if not self._every:
+            return
+        self._full[caller] = self._full.get(caller, 0.0) - self._every
+        if requests > self._burst:
+            text = f"this counts as {requests} requests; {self._burst} may come at once: split it"
+            raise Refusal(429, "modify", "policy-violation", text, headers=(self._limit,))
+        self._take(caller, requests)
+
+    def _take(self, caller: str, requests: int) -> None:
         if not self._every:
             return
         now = self._clock.seconds()
         # The reactor's clock is the wall's: set back, it empties a bucket, and no more than that.
         full = min(max(self._full.get(caller, 0.0), now), now + self._whole)
-        short = full + self._every - now - self._whole
+        short = full + self._every * requests - now - self._whole
         # Sums of fractions are never exact: a millionth of a request is let pass.
         refused = short > self._every * 1e-6
-        self._full[caller] = full if refused else full + self._every
+        self._full[caller] = full if refused else full + self._every * requests
         self._full.move_to_end(caller)
         if len(self._full) > KEPT:
             self._full.popitem(last=False)
         if refused:
-            raise self._refusal(ceil(short))
+            left = int((now + self._whole - full) / self._every)
+            raise self._refusal(ceil(short), left)
 
-    def _refusal(self, seconds: int) -> Refusal:
-        # draft-ietf-httpapi-ratelimit-headers-10
+    def _refusal(self, seconds: int, left: int) -> Refusal:
         headers = (
             ("Retry-After", str(seconds)),
-            ("RateLimit-Policy", self._policy),
-            ("RateLimit", f'"requests";r=0;t={seconds}'),
+            self._limit,
+            ("RateLimit", f'"requests";r={left};t={seconds}'),
         )
         text = f"too many requests; try again in {seconds} s"
         return Refusal(429, "wait", "policy-violation", text, headers=headers)

@@ -22,7 +22,7 @@ from typing import Any
 from twisted.application.service import MultiService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -31,7 +31,7 @@ from twisted.web.http_headers import Headers
 from restbridge.config import HTTP
 from restbridge.web.attempts import network
 from restbridge.web.channel import BoundedChannel
-from restbridge.web.forwarded import stranger
+from restbridge.web.forwarded import clientAddress, isProxy, stranger
 
 FLUSH = 0.5
 """Seconds for the last answers to go out."""
@@ -49,10 +49,13 @@ class Connection(BoundedChannel):
 
     connections: Connections
     ending = False
+    _local: IAddress
 
     def __init__(self) -> None:
         super().__init__()
         self._served = False
+        self._host = "-"
+        self._isProxy = False
         self._whenEnding: list[Callable[[], object]] = []
 
     @property
@@ -85,8 +88,26 @@ class Connection(BoundedChannel):
         for call in calls:
             call()
 
+    def origin(self, headers: Headers) -> str:
+        """
+        The network address that a request with these headers comes from, behind the proxies that are trusted;
+        C{-} for a UNIX socket.
+        """
+        return (
+            clientAddress(self._host, headers, self.settings.trustedProxies) if self._isProxy else self._host
+        )
+
+    def getHost(self) -> IAddress:
+        # Each request asks, and it doesn't change: the system need not be asked each time.
+        return self._local
+
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._local = self.transport.getHost()
+        peer = self.transport.getPeer()
+        if isinstance(peer, (IPv4Address, IPv6Address)):
+            self._host = peer.host
+            self._isProxy = isProxy(peer.host, self.settings.trustedProxies)
         # One that came in while the port was being closed is told so, with its first request.
         self.ending = self.connections.ending
         if not self.connections.opened(self):
@@ -126,6 +147,13 @@ class Connections:
         self._from: Counter[str] = Counter()
         self._full: set[str] = set()
         self._awaited: list[tuple[set[Connection], Deferred[None]]] = []
+
+    @property
+    def number(self) -> int:
+        """
+        How many there are.
+        """
+        return len(self._open)
 
     def opened(self, connection: Connection) -> bool:
         """

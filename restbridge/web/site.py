@@ -15,17 +15,19 @@ from time import monotonic
 from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from restbridge.config import HTTP
+from restbridge.logs import About, wants
+from restbridge.tally import NOWHERE, Requests
 from restbridge.web.answer import Answer, Refusal, notFound, refusalAnswer, unavailable, write
 from restbridge.web.channel import closing
 from restbridge.web.cors import allowOrigin, preflight
-from restbridge.web.forwarded import clientAddress
+from restbridge.web.requestid import HEADER, requestIdOf
 from restbridge.web.serving import Connection, Connections
 
 DISCARDED = 8 * 1024 * 1024
@@ -38,7 +40,14 @@ class BridgeRequest(Request):
 
     Twisted writes larger bodies to a temporary file on the reactor's thread, reads forms into
     C{args}, and bounds neither (twisted#4898).
+
+    @ivar left: whether the client has gone before its answer.
+    @ivar id: what the log, and the answer, call it by.
+    @ivar route: the rule by which it is answered, for whoever counts.
     """
+
+    id = ""
+    route = NOWHERE
 
     channel: Connection
     content: BytesIO
@@ -49,10 +58,13 @@ class BridgeRequest(Request):
         self.site: BridgeSite = channel.site  # type: ignore[attr-defined]
         self.size = 0
         self.closed = False
+        self.left = False
         self.started = monotonic()
+        self._whenLeft: Callable[[], object] | None = None
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
+        self.id = requestIdOf(self.getHeader(b"x-request-id"))
 
     def handleContentChunk(self, data: bytes) -> None:
         limit = self.site.settings.maxBody
@@ -62,7 +74,7 @@ class BridgeRequest(Request):
         elif self.size > limit + DISCARDED and not self.closed:
             # What the channel has read already still comes here, chunk by chunk.
             self.closed = True
-            self.channel.write(closing(b"413 Content Too Large"))
+            self.channel.write(closing(b"413 Content Too Large", self.id))
             self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -74,6 +86,11 @@ class BridgeRequest(Request):
         self.process()
 
     def process(self) -> None:
+        self.responseHeaders.addRawHeader(HEADER, self.id.encode())
+        with About(self.id):
+            self._process()
+
+    def _process(self) -> None:
         allowOrigin(self, self.site.settings.corsOrigins)
         answer = preflight(self, self.site.settings.corsOrigins) or self._refused()
         if answer is None:
@@ -95,6 +112,19 @@ class BridgeRequest(Request):
             return None
         return self.site.refuse(self, refusal)
 
+    def whenLeft(self, call: Callable[[], object]) -> None:
+        """
+        Call C{call} when the client goes before its answer; the last such call counts.
+        """
+        self._whenLeft = call
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.left = True
+        call, self._whenLeft = self._whenLeft, None
+        if call is not None:
+            call()
+        super().connectionLost(reason)
+
     def whenEnding(self, call: Callable[[], object]) -> None:
         """
         Call C{call} when the bridge stops: an answer that has no end of its own comes to one then.
@@ -111,11 +141,9 @@ class BridgeRequest(Request):
     @property
     def origin(self) -> str:
         """
-        The network address that it comes from, behind the proxies that are trusted; C{-} for a UNIX socket.
+        See L{Connection.origin}.
         """
-        peer = self.getClientAddress()
-        host = peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "-"
-        return clientAddress(host, self.requestHeaders, self.site.settings.trustedProxies)
+        return self.channel.origin(self.requestHeaders)
 
     def getRequestHostname(self) -> bytes:
         """
@@ -157,16 +185,21 @@ class BridgeSite(Site):
         settings: HTTP,
         mounts: Mapping[bytes, IResource],
         refusals: Mapping[bytes, Callable[[Refusal], Answer]] = MappingProxyType({}),
+        tally: Requests | None = None,
     ) -> None:
         """
         @param mounts: by the first segment of the path.
         @param refusals: the form in which a mount says no, where that is another than L{refusalAnswer}'s.
+        @param tally: counts what is answered.
         """
         self._nothing = NotFound()
         super().__init__(self._nothing, requestFactory=BridgeRequest, timeout=settings.idleTimeout)
         self.settings = settings
         self._mounts = mounts
+        self._names = {mount: mount.decode() for mount in mounts}
         self._refusals = refusals
+        self._tally = tally
+        self._told = wants(self.log_, LogLevel.info)
         self.connections = Connections(settings)
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -178,11 +211,16 @@ class BridgeSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]  # likewise
         connection: Connection = super().buildProtocol(addr)
         connection.connections = self.connections
-        connection.bind(self.settings)
+        connection.bind(self.settings, self.reactor)
         return connection
 
     def getResourceFor(self, request: BridgeRequest) -> IResource:
-        return self._mounts.get(_mount(request), self._nothing)
+        mount = _mount(request)
+        resource = self._mounts.get(mount)
+        if resource is None:
+            return self._nothing
+        request.route = f"/{self._names[mount]}"
+        return resource
 
     def refuse(self, request: BridgeRequest, refusal: Refusal) -> Answer:
         """
@@ -203,15 +241,21 @@ class BridgeSite(Site):
         """
         One line a request; the query stays out of it, since people put secrets there.
         """
-        self.log_.info(
-            "{client} {method} {path} {status} {size} {milliseconds:.1f}ms",
-            client=request.origin,
-            method=_shown(request.method),
-            path=_shown(request.path),
-            status=request.code,
-            size=request.sentLength,
-            milliseconds=(monotonic() - request.started) * 1000,
-        )
+        seconds = monotonic() - request.started
+        if self._tally is not None:
+            api = self._names.get(_mount(request), NOWHERE)
+            self._tally.count(api, request.route, request.method, request.code, seconds)
+        if self._told:
+            self.log_.info(
+                "{client} {method} {path} {status} {size} {milliseconds:.1f}ms",
+                client=request.origin,
+                method=_shown(request.method),
+                path=_shown(request.path),
+                status=request.code,
+                size=request.sentLength,
+                milliseconds=seconds * 1000,
+                request=request.id,
+            )
 
 
 def _mount(request: BridgeRequest) -> bytes:

@@ -15,12 +15,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.domish import Element
 
-from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
-from restbridge.stanzas.replies import takesReply
+from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply, takesError
 from restbridge.stanzas.xml import XMLRefused
 from restbridge.store.database import StoreFailed
 from restbridge.store.journal import JournalFull
-from restbridge.webhook.filter import fits
+from restbridge.webhook.filter import Filter
 from restbridge.webhook.outbox import Outbox
 from restbridge.webhook.receiver import Busy, Receiver
 from restbridge.webhook.reply import replyTo
@@ -35,6 +34,8 @@ class Stopping(Exception):
 class Callbacks:
     """
     Takes what one of the receivers wants; the first that fits gets it.
+
+    @ivar receivers: in their order.
     """
 
     log = Logger()
@@ -50,30 +51,46 @@ class Callbacks:
         @param send: writes a stanza; may raise L{LinkDown} or L{XMLRefused}.
         @param outboxes: of the durable ones, by their names.
         """
-        self._receivers = receivers
-        self._outboxes = outboxes
+        self.receivers: list[Receiver] = []
         self._send = send
         self._underWay: set[Deferred[None]] = set()
         self._finished: Deferred[None] | None = None
+        self.change(receivers, outboxes)
+
+    def change(self, receivers: Sequence[Receiver], outboxes: Mapping[str, Outbox]) -> None:
+        """
+        From now on these are the receivers, and the outboxes of the durable ones by their names. Calls to
+        others that are under way come to their end.
+        """
+        # The list stays the same one, for those who look at it.
+        self.receivers[:] = receivers
+        self._filter = Filter([receiver.settings for receiver in receivers])
+        self._outboxes = outboxes
 
     def start(self) -> None:
         """
         Probe the receivers; see L{Receiver.probe}.
         """
-        for receiver in self._receivers:
+        self.probe(self.receivers)
+
+    def probe(self, receivers: Sequence[Receiver]) -> None:
+        """
+        Probe some of them.
+        """
+        for receiver in receivers:
             Deferred.fromCoroutine(receiver.probe()).addErrback(self._broken)
 
     def take(self, stanza: Element) -> bool:
         """
         See L{restbridge.boundaries.Taker}.
         """
-        for receiver in self._receivers:
-            if fits(receiver.settings, stanza):
-                delivery = Deferred.fromCoroutine(self._way(stanza, receiver))
-                self._underWay.add(delivery)
-                delivery.addErrback(self._failed, stanza).addBoth(self._done, delivery)
-                return True
-        return False
+        number = self._filter.first(stanza)
+        if number is None:
+            return False
+        delivery = Deferred.fromCoroutine(self._way(stanza, self.receivers[number]))
+        self._underWay.add(delivery)
+        delivery.addErrback(self._failed, stanza).addBoth(self._done, delivery)
+        return True
 
     def finish(self) -> Deferred[None]:
         """
@@ -134,15 +151,13 @@ class Callbacks:
         self.log.warn(
             "A {kind} could not be delivered to {url}: {problem}",
             kind=stanza.name,
-            url=receiver.settings.url,
+            url=receiver.settings.label,
             problem=repr(problem),
         )
-        if not takesReply(stanza):
-            return None
-        return errorReply(stanza, _error(problem))
+        return errorReply(stanza, _error(problem)) if takesError(stanza) else None
 
     def _sendReply(self, stanza: Element, reply: Element) -> None:
-        if not self._wrote(reply):
+        if not self._wrote(reply) and takesError(stanza):
             self._wrote(errorReply(stanza, StanzaError.of("internal-server-error")))
 
     def _wrote(self, reply: Element) -> bool:
@@ -160,7 +175,7 @@ class Callbacks:
 
     def _failed(self, failure: Failure, stanza: Element) -> None:
         self._broken(failure)
-        if takesReply(stanza):
+        if takesError(stanza):
             self._wrote(errorReply(stanza, StanzaError.of("internal-server-error")))
 
     def _broken(self, failure: Failure) -> None:

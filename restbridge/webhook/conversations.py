@@ -88,6 +88,7 @@ class Conversations:
         self._lost: set[int] = set()
         self._claiming = 0
         self._looking = False
+        self._closed = False
         self.behind = False
 
     async def accept(self, entry: Entry, *, hold: bool = True) -> None:
@@ -113,7 +114,7 @@ class Conversations:
 
     @property
     def _room(self) -> int:
-        return MAX_HELD - len(self._held) - self._claiming
+        return 0 if self._closed else MAX_HELD - len(self._held) - self._claiming
 
     def _add(self, conversation: Conversation, message: Message) -> None:
         if conversation.reading or conversation.more or len(conversation.loaded) >= PAGE:
@@ -193,6 +194,18 @@ class Conversations:
         self._held = {number: each for number, each in self._held.items() if each in underWay}
         self._empty.clear()
 
+    async def close(self) -> None:
+        """
+        Hold nothing any more.
+
+        @raise StoreFailed: that isn't sure.
+        """
+        self._closed = True
+        # What it was asked for before is known when the journal has answered once more.
+        for _ in range(2):
+            self.forgetAll(())
+            await self._letGo(set(self._lost))
+
     async def look(self) -> None:
         """
         Forget what is empty, and claim what is due.
@@ -203,18 +216,17 @@ class Conversations:
             return
         self._looking = True
         try:
-            await self._letGo()
+            # More may be lost meanwhile.
+            if lost := set(self._lost):
+                await self._letGo(lost)
             await self._finish()
             await self._claim()
         finally:
             self._looking = False
 
-    async def _letGo(self) -> None:
-        # More may be lost meanwhile.
-        lost = set(self._lost)
-        if lost:
-            await self._journal.letGo(lost)
-            self._lost -= lost
+    async def _letGo(self, lost: set[int]) -> None:
+        await self._journal.letGo(lost)
+        self._lost -= lost
 
     def _offer(self, conversation: Conversation) -> None:
         self._empty.pop(conversation.number, None)

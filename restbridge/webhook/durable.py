@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from restbridge.store.database import StoreFailed
 from restbridge.store.journal import LEASE, Journal
@@ -45,7 +46,9 @@ class Durable(Service):
         self, *, journal: Journal, outboxes: Sequence[Outbox], replies: Replies, clock: IReactorTime
     ) -> None:
         self._journal = journal
-        self._outboxes = outboxes
+        self._outboxes = [*outboxes]
+        self._closing: dict[Outbox, Deferred[None]] = {}
+        self._unclosed: list[Outbox] = []
         self._replies = replies
         self._clock = clock
         self._began = False
@@ -55,12 +58,52 @@ class Durable(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._keeping.start(FIRST)
+        self._keepIfNeeded()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        if not self._keeping.running:
+            return succeed(None)
         self._keeping.stop()
         return Deferred.fromCoroutine(self._end())
+
+    def change(self, outboxes: Sequence[Outbox]) -> None:
+        """
+        From now on these are the outboxes. Of those that are none of them any more the calls that are under
+        way come to their end; what waits there stays in the journal.
+        """
+        gone = [outbox for outbox in self._outboxes if outbox not in outboxes]
+        new = [outbox for outbox in outboxes if outbox not in self._outboxes]
+        self._outboxes = [*outboxes]
+        if self._began and self.running:
+            for outbox in new:
+                outbox.start()
+        for outbox in gone:
+            closing = self._closing[outbox] = Deferred.fromCoroutine(self._close(outbox))
+            closing.addErrback(self._broken).addBoth(self._closed, outbox)
+        if self.running:
+            self._keepIfNeeded()
+
+    def _keepIfNeeded(self) -> None:
+        # Without an outbox nobody may need the store.
+        if self._outboxes and not self._keeping.running:
+            self._keeping.start(FIRST)
+
+    def _closed(self, _: object, outbox: Outbox) -> None:
+        self._closing.pop(outbox, None)
+
+    def _broken(self, failure: Failure) -> None:
+        if failure.check(StoreFailed):
+            self.log.error("The journal failed: {reason}", reason=failure.getErrorMessage())
+        else:
+            self.log.failure("A durable callback could not be ended", failure)
+
+    async def _close(self, outbox: Outbox) -> None:
+        try:
+            await outbox.close()
+        except StoreFailed:
+            self._unclosed.append(outbox)
+            raise
 
     async def _keep(self) -> None:
         try:
@@ -69,6 +112,9 @@ class Durable(Service):
             await self._journal.renew()
             # It may have been the store that kept them.
             self._replies.wake()
+            for outbox in [*self._unclosed]:
+                await outbox.close()
+                self._unclosed.remove(outbox)
             if self._renewals % PURGE_EVERY == 0:
                 await self._journal.purge()
             self._renewals += 1
@@ -87,7 +133,7 @@ class Durable(Service):
     async def _end(self) -> None:
         # What takes too long is left behind; the rest is done all the same.
         with suppress(CancelledError):
-            for ended in [outbox.stop() for outbox in self._outboxes]:
+            for ended in [*(outbox.stop() for outbox in self._outboxes), *self._closing.values()]:
                 await ended
         self._replies.stop()
         try:

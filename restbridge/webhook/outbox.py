@@ -105,6 +105,32 @@ class Outbox:
         self._stopped = Deferred() if self._running else succeed(None)
         return self._stopped
 
+    async def close(self) -> None:
+        """
+        Leave what waits to whoever has this callback next.
+
+        @raise StoreFailed: that didn't work; it may be done again.
+        """
+        if self._stopped is None:
+            await self.stop()
+        await self._conversations.close()
+
+    def change(self, settings: Callback, call: Call) -> None:
+        """
+        From now on this is the callback, of the same name. Nobody knows yet whether it works; that the one
+        before failed is no message's fault.
+        """
+        self.settings = settings
+        self._call = call
+        self._health = Health(first=settings.probes[0], longest=settings.probes[1])
+        self._disarm()
+        waiting = sorted(self._waiting.values(), key=lambda conversation: conversation.turn)
+        self._waiting.clear()
+        for conversation in waiting:
+            conversation.probes, conversation.suspect = 0, False
+        self._ready.extendleft(reversed(waiting))
+        self._pump()
+
     async def accept(self, stanza: Element) -> None:
         """
         Take a message or presence: it is in the journal afterwards.
@@ -265,7 +291,7 @@ class Outbox:
         elif not self._health.failed(conversation.number, began, wholly=verdict.wholly):
             return False
         if self._probe is None:
-            log.warn("The callback {name} fails: {why}", name=self.settings.outbox, why=verdict.problem)
+            log.warn("The callback {name} fails: {why}", name=self.settings.label, why=verdict.problem)
         return True
 
     def _note(self, message: Message, problem: str) -> None:

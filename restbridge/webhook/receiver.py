@@ -23,6 +23,7 @@ from restbridge.config import Callback
 from restbridge.stanzas.media import INPUTS, JSON, XML, choose, encode
 from restbridge.stanzas.xml import NS_XML
 from restbridge.webhook.filter import expand, stanzaVariables
+from restbridge.webhook.outcomes import BUSY, Outcomes
 from restbridge.webhook.post import Response
 from restbridge.webhook.signature import newWebhookId, signatureHeaders
 
@@ -62,6 +63,7 @@ class Receiver:
     A callback.
 
     @ivar waiting: stanzas that are being delivered or wait for it.
+    @ivar outcomes: how the calls ended.
     """
 
     log = Logger()
@@ -69,6 +71,7 @@ class Receiver:
     def __init__(self, *, settings: Callback, domain: str, caller: Caller, clock: IReactorTime) -> None:
         self.settings = settings
         self.waiting = 0
+        self.outcomes = Outcomes(clock.seconds)
         self._domain = domain
         self._caller = caller
         self._clock = clock
@@ -98,7 +101,7 @@ class Receiver:
             response = await self._caller.call("OPTIONS", url, self._headers(), b"", self.settings.timeout)
         except Exception as error:
             self.log.warn(
-                "The callback {url} does not answer yet: {error}", url=self.settings.url, error=error
+                "The callback {url} does not answer yet: {error}", url=self.settings.label, error=error
             )
             return
         accept = b",".join(response.headers.getRawHeaders(b"accept", [])).decode("latin-1")
@@ -114,7 +117,8 @@ class Receiver:
         @raise Exception: see L{restbridge.webhook.post.Poster.call}.
         """
         if self.waiting >= AT_ONCE + WAITING:
-            raise Busy(f"{self.waiting} stanzas wait for {self.settings.url}")
+            self.outcomes.counts[BUSY] += 1
+            raise Busy(f"{self.waiting} stanzas wait for {self.settings.label}")
         self.waiting += 1
         try:
             await self._free.acquire()
@@ -133,7 +137,8 @@ class Receiver:
         if language and language.isascii() and language.isprintable():
             headers["Content-Language"] = language
         url = expand(self.settings.url, stanzaVariables(stanza))
-        return await self._caller.call("POST", url, headers, body, self.settings.timeout)
+        call = self._caller.call("POST", url, headers, body, self.settings.timeout)
+        return await self.outcomes.counted(call)
 
     async def _mediaType(self) -> str:
         if self._format is None and self._mayProbe():

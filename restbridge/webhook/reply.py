@@ -7,6 +7,8 @@ A receiver's answer as a stanza.
     other 2xx    the stanza in the body, be it an error; where there is none of the right kind, an empty one
     all others   the stanza error in the body, else the one that the status stands for
 
+    to a room    only a message or presence that is in the body: no errors, nothing empty
+
 To and from are the bridge's to set: a receiver speaks for the address that was written to, and to
 whoever wrote.
 """
@@ -21,6 +23,7 @@ from restbridge.stanzas.errors import NS_STANZAS, StanzaError, errorOf, errorRep
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.mapping import MappingRefused
 from restbridge.stanzas.media import JSON, TEXT, UnknownMediaType, Unreadable, decode, essence
+from restbridge.stanzas.muc import isFromRoom
 from restbridge.stanzas.replies import newId, resultFor, takesReply
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML
 from restbridge.web.answer import writable
@@ -41,7 +44,11 @@ def replyTo(stanza: Element, response: Response) -> Element | None:
     if response.status in (202, 204):
         return _empty(stanza) if stanza.name == "iq" else None
     given = _stanzaIn(response, stanza.name)
-    if 200 <= response.status < 300 and (given is None or given.getAttribute("type") != "error"):
+    succeeded = 200 <= response.status < 300 and (given is None or given.getAttribute("type") != "error")
+    if isFromRoom(stanza) and (given is None or not succeeded):
+        # It would put the account out (see takesError), or be presence of its own under another's nickname.
+        return None
+    if succeeded:
         return _empty(stanza) if given is None else _from(given, stanza)
     return errorReply(stanza, _errorSaid(response)) if given is None else _refusal(stanza, given, response)
 

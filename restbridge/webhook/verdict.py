@@ -21,8 +21,7 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.web.http_headers import Headers
 from twisted.words.xish.domish import Element
 
-from restbridge.stanzas.errors import StanzaError, errorReply
-from restbridge.stanzas.replies import takesReply
+from restbridge.stanzas.errors import StanzaError, errorReply, takesError
 from restbridge.webhook.post import Response, ResponseTooLarge
 from restbridge.webhook.reply import replyTo
 
@@ -104,7 +103,7 @@ def refusal(stanza: Element, condition: str) -> Element | None:
     """
     The error that goes back for a message, if any may.
     """
-    return errorReply(stanza, StanzaError.of(condition)) if takesReply(stanza) else None
+    return errorReply(stanza, StanzaError.of(condition)) if takesError(stanza) else None
 
 
 def _words(text: str) -> str:

@@ -52,6 +52,7 @@ from restbridge.workers import Workers
 from restbridge.xmpp.management import ENABLE, NS_SM, Ledger, countOf
 from restbridge.xmpp.sasl import Authentication
 from restbridge.xmpp.stream import SECURED_EVENT, GuardedXmlStream
+from restbridge.xmpp.traffic import Traffic
 from restbridge.xmpp.userstream import UserStream
 
 ACKNOWLEDGE_AFTER = 0.001
@@ -248,6 +249,8 @@ class _Authenticator(ConnectAuthenticator):
 class Logins:
     """
     Logs in users of one domain.
+
+    @ivar traffic: what went over all their streams.
     """
 
     log = Logger()
@@ -271,6 +274,7 @@ class Logins:
         self._options = options
         self._workers = workers
         self._clock = clock
+        self.traffic = Traffic()
 
     def login(
         self, user: JID, credential: Credential, broken: UserStream | None = None
@@ -325,7 +329,13 @@ class Logins:
         if broken is not None and resume is not None and resume.handled is not None:
             broken.resume(stream, resume.handled)
             return broken
-        return UserStream(stream=stream, address=stream.address, clock=self._clock, ledger=enable.ledger)
+        return UserStream(
+            stream=stream,
+            address=stream.address,
+            clock=self._clock,
+            ledger=enable.ledger,
+            traffic=self.traffic,
+        )
 
     async def _initialized(
         self, endpoint: IStreamClientEndpoint, steps: Callable[[GuardedXmlStream], list[Any]]

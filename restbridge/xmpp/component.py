@@ -7,7 +7,7 @@ confirmation, and the way in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -26,6 +26,7 @@ from restbridge.xmpp.entity import Entity
 from restbridge.xmpp.exchange import Exchange
 from restbridge.xmpp.inbound import Inbound
 from restbridge.xmpp.stream import Listener, Stream
+from restbridge.xmpp.traffic import Traffic
 
 MAX_SENT = 256 * 1024
 """Bytes of a stanza that is sent. Prosody ends the whole stream at 512 KiB, with all that is in flight."""
@@ -36,8 +37,8 @@ _ADVICE = {
         "and in the server's configuration, and check that the server has a component of that name"
     ),
     "conflict": (
-        "the server has another connection for the component {domain} (conflict): stop the other bridge, "
-        "or give this one a domain of its own"
+        "waiting as a standby: the server has another connection for the component {domain} (conflict); "
+        "where nobody shall stand by, stop the other bridge, or give this one a domain of its own"
     ),
     "host-unknown": (
         "the server knows no component {domain} (host-unknown): add it to the server's configuration, "
@@ -49,6 +50,8 @@ _ADVICE = {
 class Component(Service):
     """
     A component's stream to its server.
+
+    @ivar traffic: what went over it since the start.
     """
 
     log = Logger()
@@ -62,23 +65,32 @@ class Component(Service):
         entity: Entity,
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
+        waits: bool = False,
     ) -> None:
         """
         @param entity: answers the IQs that nobody takes.
         @param confirm: whether L{Component.confirm} waits until the server has taken the stanza.
+        @param waits: whether it connects when it is told to L{enter}, not when it is started.
         """
         self.domain = domain
         self._clock = clock
         self._confirm = confirm
+        self._waits = waits
         self._entity = entity
-        self.exchange = Exchange(clock=clock, send=self.send)
+        self.traffic = Traffic()
+        self.exchange = Exchange(clock=clock, send=self.send, traffic=self.traffic)
         self.archive = Archive(request=self.exchange.request)
         self.confirmations = Confirmations(
-            address=f"{domain}/{newId()}", clock=clock, send=self.send, abort=self._abort
+            address=f"{domain}/{newId()}",
+            clock=clock,
+            send=self.send,
+            flush=self._flush,
+            abort=self._abort,
         )
         self._awaitingUp: list[Deferred[None]] = []
+        self._hearBreaks: list[Callable[[str], object]] = []
         self._takers: list[Taker] = [self.confirmations, self.exchange, self.archive]
-        inbound = Inbound(takers=self._takers, answer=entity.answer, send=self.send)
+        inbound = Inbound(takers=self._takers, answer=entity.answer, send=self.send, traffic=self.traffic)
         self._stream = Stream(
             endpoint=endpoint,
             factory=componentFactory(domain, secret),
@@ -94,6 +106,18 @@ class Component(Service):
         Offer what no one waits for to these, in their order.
         """
         self._takers.extend(takers)
+
+    def offerFirst(self, taker: Taker) -> None:
+        """
+        Offer all that comes in to C{taker} before anybody else, also what is waited for.
+        """
+        self._takers.insert(0, taker)
+
+    def whenBroken(self, call: Callable[[str], object]) -> None:
+        """
+        Call C{call} with the reason each time the stream breaks, or is closed.
+        """
+        self._hearBreaks.append(call)
 
     def whenUp(self) -> Deferred[None]:
         """
@@ -118,6 +142,7 @@ class Component(Service):
         if len(data) > MAX_SENT:
             raise StanzaTooLarge(len(data), MAX_SENT)
         self._stream.send(data)
+        self.traffic.out(stanza)
 
     def confirm(self, stanza: Element) -> Deferred[Element | None]:
         if self._confirm:
@@ -138,7 +163,23 @@ class Component(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._stream.service.startService()
+        if not self._waits:
+            self._stream.service.startService()
+
+    def enter(self) -> None:
+        """
+        Connect, and stay connected.
+        """
+        self._waits = False
+        if self.running:
+            self._stream.service.startService()
+
+    def leave(self, reason: str) -> None:
+        """
+        Disconnect at once, and stay so until it may L{enter}.
+        """
+        self._waits = True
+        self._stream.pause(reason)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -158,10 +199,14 @@ class Component(Service):
             return advice.format(domain=self.domain)
         return f"the server ended the stream of {self.domain}: {condition}" + (f" ({text})" if text else "")
 
+    def _flush(self) -> None:
+        self._stream.flush()
+
     def _abort(self, reason: str) -> None:
         self._stream.abort(reason)
 
     def _up(self) -> None:
+        self.traffic.streams += 1
         self.log.info("The server has accepted the component {domain}", domain=self.domain)
         self.confirmations.linkUp()
         awaiting, self._awaitingUp = self._awaitingUp, []
@@ -171,3 +216,5 @@ class Component(Service):
     def _down(self, reason: str) -> None:
         self.exchange.linkLost(reason)
         self.confirmations.linkLost(reason)
+        for call in self._hearBreaks:
+            call(reason)

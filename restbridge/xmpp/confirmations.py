@@ -3,18 +3,20 @@ Whether the server has taken a stanza.
 
 XEP-0114 has no acknowledgements, and those of XEP-0198 may come before the error about what they cover
 (L{restbridge.xmpp.management}). But a server reads a stream in order, and routes what is addressed to its
-own end back to it: a stanza to an own address is a barrier. One is under way at a time; what is sent
-meanwhile shares the next one, so the price is a round trip, not a stanza each.
+own end back to it: a stanza to an own address is a barrier. What is sent in one turn of the reactor shares
+one, or a few, so that the server is at work meanwhile; and so does what is sent while as many as may be are
+under way: the price is a round trip, not a stanza each.
 
 ::
 
     stanza, stanza, barrier 1 ->   <- error about a stanza     that stanza: answered with the error
-            stanza            ->   <- barrier 1                the first two: taken
-            barrier 2         ->   <- barrier 2                the third: taken
+            stanza, barrier 2 ->   <- barrier 1                the first two: taken
+                                   <- barrier 2                the third: taken
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from secrets import token_urlsafe
 
@@ -32,6 +34,13 @@ DEADLINE = 20.0
 KEEPALIVE = 60.0
 """Seconds of silence after which a barrier is sent to see whether the stream lives."""
 
+UNDER_WAY = 4
+"""Barriers at once. The busier the server, the more stanzas share the next one."""
+
+TOGETHER = 8
+"""Stanzas of a turn of the reactor that are written at once, with a barrier. If all waited for the end of the
+turn, bridge and server would take turns: each would wait for the other to have done all that there is."""
+
 Key = tuple[str, str, str, str]
 """Kind, from, to and id of a stanza, as sent."""
 
@@ -40,6 +49,13 @@ Key = tuple[str, str, str, str]
 class _Waiting:
     key: Key
     deferred: Deferred[Element | None]
+
+
+@attrs.frozen(eq=False)
+class _Barrier:
+    id: str
+    covers: list[_Waiting]
+    sent: float
 
 
 class Confirmations:
@@ -55,11 +71,13 @@ class Confirmations:
         address: str,
         clock: IReactorTime,
         send: Callable[[Element], object],
+        flush: Callable[[], object],
         abort: Callable[[str], object],
     ) -> None:
         """
         @param address: a full address of one's own, that nobody else sends from.
         @param send: writes a stanza; may raise L{LinkDown}.
+        @param flush: has what was written sent at once.
         @param abort: breaks the stream, with the reason.
         """
         self._address = address
@@ -67,17 +85,19 @@ class Confirmations:
         self._token = f"barrier-{token_urlsafe(6)}-"
         self._clock = clock
         self._send = send
+        self._flush = flush
         self._abort = abort
         self._byKey: dict[Key, _Waiting] = {}
         self._open: list[_Waiting] = []
-        self._covered: list[_Waiting] = []
+        self._underWay: deque[_Barrier] = deque()
         self._number = 0
+        self._heard = 0.0
+        self._next: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
-        self._underWay = False
 
     @property
     def waiting(self) -> int:
-        return len(self._open) + len(self._covered)
+        return len(self._open) + sum(len(barrier.covers) for barrier in self._underWay)
 
     def confirm(self, stanza: Element) -> Deferred[Element | None]:
         """
@@ -88,8 +108,7 @@ class Confirmations:
         waiting = _Waiting((stanza.name, stanza["from"], to, stanza["id"]), Deferred())
         self._byKey[waiting.key] = waiting
         self._open.append(waiting)
-        if not self._underWay:
-            self._sendBarrier()
+        self._cover()
         return waiting.deferred
 
     def take(self, stanza: Element) -> bool:
@@ -99,24 +118,28 @@ class Confirmations:
         kind = stanza.getAttribute("type")
         if kind == "error":
             return self._answered(stanza)
-        number = stanza.attributes.get("id", "")
-        if stanza.getAttribute("from") != self._address or not number.startswith(self._token):
+        identity = stanza.attributes.get("id", "")
+        if stanza.getAttribute("from") != self._address or not identity.startswith(self._token):
             return False
-        if number == f"{self._token}{self._number}" and self._underWay:
-            self._barrierReturned()
+        while self._underWay and identity in (barrier.id for barrier in self._underWay):
+            self._barrierReturned(self._underWay.popleft())
         return True
 
     def linkUp(self) -> None:
+        self._heard = self._clock.seconds()
         self._watch()
 
     def linkLost(self, reason: str) -> None:
         """
         Nobody knows what became of those that wait.
         """
-        self._disarm()
-        self._underWay = False
-        self._number += 1
-        lost, self._covered, self._open = self._covered + self._open, [], []
+        for call in (self._next, self._timer):
+            if call is not None and call.active():
+                call.cancel()
+        self._next = self._timer = None
+        lost = [waiting for barrier in self._underWay for waiting in barrier.covers] + self._open
+        self._underWay.clear()
+        self._open = []
         for waiting in lost:
             self._finish(waiting, LinkDown(reason))
 
@@ -138,35 +161,53 @@ class Confirmations:
             else:
                 waiting.deferred.callback(result)
 
-    def _sendBarrier(self) -> None:
-        self._disarm()
-        self._number += 1
-        self._underWay = True
-        self._covered, self._open = self._open, []
-        self._timer = self._clock.callLater(DEADLINE, self._dead)
-        barrier = Element((NS_CLIENT, "iq"))
-        barrier["type"] = "result"
-        barrier["from"] = barrier["to"] = self._address
-        barrier["id"] = f"{self._token}{self._number}"
-        self._send(barrier)
-
-    def _barrierReturned(self) -> None:
-        self._underWay = False
-        self._watch()
-        taken, self._covered = self._covered, []
-        if self._open:
+    def _cover(self) -> None:
+        """
+        Have a barrier behind what is not covered: now, if that is enough, or at the end of the turn.
+        """
+        if len(self._underWay) >= UNDER_WAY:
+            return
+        if len(self._open) >= TOGETHER:
             self._sendBarrier()
-        for waiting in taken:
+            self._flush()
+        elif self._next is None:
+            self._next = self._clock.callLater(0, self._coverRest)
+
+    def _coverRest(self) -> None:
+        self._next = None
+        if self._open and len(self._underWay) < UNDER_WAY:
+            self._sendBarrier()
+
+    def _sendBarrier(self) -> None:
+        self._number += 1
+        barrier = _Barrier(f"{self._token}{self._number}", self._open, self._clock.seconds())
+        self._open = []
+        self._underWay.append(barrier)
+        iq = Element((NS_CLIENT, "iq"))
+        iq.attributes = {"type": "result", "from": self._address, "to": self._address, "id": barrier.id}
+        self._send(iq)
+
+    def _barrierReturned(self, barrier: _Barrier) -> None:
+        self._heard = self._clock.seconds()
+        if self._open:
+            self._cover()
+        for waiting in barrier.covers:
             self._finish(waiting, None)
 
     def _watch(self) -> None:
-        self._disarm()
-        self._timer = self._clock.callLater(KEEPALIVE, self._sendBarrier)
-
-    def _dead(self) -> None:
-        self._abort(f"the server did not answer for {DEADLINE:g} s")
-
-    def _disarm(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        """
+        Look at the time again when something may be due. A timer that is moved, whenever something comes,
+        would cost more than all the rest where thousands wait.
+        """
+        now = self._clock.seconds()
+        if self._underWay:
+            due = self._underWay[0].sent + DEADLINE
+            if now >= due:
+                self._abort(f"the server did not answer for {DEADLINE:g} s")
+                return
+        elif now >= self._heard + KEEPALIVE:
+            self._sendBarrier()
+            due = now + DEADLINE
+        else:
+            due = min(now + DEADLINE, self._heard + KEEPALIVE)
+        self._timer = self._clock.callLater(due - now, self._watch)

@@ -32,13 +32,21 @@ class Entity:
         @param accounts: local parts.
         """
         self._domain = domain
-        self._accounts = sorted(f"{account}@{domain}" for account in accounts)
+        self.change(accounts)
         self._payloads: dict[tuple[str, str], Callable[[JID], Element | None]] = {
             (NS_PING, "ping"): lambda _: None,
             (NS_VERSION, "query"): _version,
             (NS_INFO, "query"): _info,
             (NS_ITEMS, "query"): self._items,
         }
+
+    def change(self, accounts: Iterable[str]) -> None:
+        """
+        From now on these are the accounts.
+
+        @param accounts: local parts.
+        """
+        self._accounts = sorted(f"{account}@{self._domain}" for account in accounts)
 
     def answer(self, iq: Element) -> Element:
         """

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
+from restbridge.xmpp.traffic import Traffic
 
 Key = tuple[str, str, str]
 """From, to and id of a request, as sent."""
@@ -37,20 +38,21 @@ class Exchange:
     The requests of one stream.
 
     @ivar pending: how many wait.
-    @ivar impostors: how many answers were dropped, because they came from somebody else than was asked.
     """
 
     log = Logger()
 
-    def __init__(self, *, clock: IReactorTime, send: Callable[[Element], object]) -> None:
+    def __init__(self, *, clock: IReactorTime, send: Callable[[Element], object], traffic: Traffic) -> None:
         """
         @param send: writes a stanza; may raise L{LinkDown}.
+        @param traffic: where answers are counted that are dropped, because they came from somebody else than
+            was asked.
         """
         self._clock = clock
         self._send = send
         self._pending: dict[Key, _Pending] = {}
         self._asked: Counter[tuple[str, str]] = Counter()
-        self.impostors = 0
+        self._traffic = traffic
 
     @property
     def pending(self) -> int:
@@ -85,7 +87,7 @@ class Exchange:
             return True
         if (key[0], key[2]) not in self._asked:
             return False
-        self.impostors += 1
+        self._traffic.impostors += 1
         self.log.debug("{sender} answers what {own} asked somebody else", sender=key[1], own=key[0])
         return True
 

@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import Taker
-from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
+from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply, takesError
 from restbridge.stanzas.jid import JID, InvalidJID
-from restbridge.stanzas.replies import expectsAnswer, takesReply
+from restbridge.stanzas.replies import expectsAnswer
 from restbridge.stanzas.xml import OversizedStanza, XMLRefused
+from restbridge.xmpp.traffic import Traffic
 
 _KINDS = frozenset(("message", "presence", "iq"))
 
@@ -38,16 +39,19 @@ class Inbound:
         answer: Callable[[Element], Element],
         send: Callable[[Element], object],
         absent: Mapping[str, str] = MappingProxyType({}),
+        traffic: Traffic | None = None,
     ) -> None:
         """
         @param answer: what is said to an IQ of type get or set that nobody takes.
         @param send: writes a stanza; may raise L{LinkDown} or L{XMLRefused}.
         @param absent: what C{from} and C{to} are where a stanza may come without (RFC 6120, section 8.1).
+        @param traffic: where they are counted.
         """
         self._takers = takers
         self._answer = answer
         self._send = send
         self._absent = absent
+        self._traffic = Traffic() if traffic is None else traffic
 
     def received(self, stanza: Element) -> None:
         """
@@ -55,6 +59,7 @@ class Inbound:
         """
         if stanza.name not in _KINDS or not self._normalise(stanza):
             return
+        self._traffic.came(stanza)
         try:
             if any(taker.take(stanza) for taker in self._takers):
                 return
@@ -74,7 +79,7 @@ class Inbound:
         """
         stanza = oversized.stanza
         self.log.warn("A stanza was refused: {reason}", reason=oversized.reason)
-        if stanza.name in _KINDS and takesReply(stanza) and self._normalise(stanza):
+        if stanza.name in _KINDS and takesError(stanza) and self._normalise(stanza):
             self._reply(errorReply(stanza, StanzaError.of("policy-violation", oversized.reason)))
 
     def _normalise(self, stanza: Element) -> bool:

@@ -28,6 +28,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
     ITCPTransport,
+    IWriteDescriptor,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -51,6 +52,9 @@ HANDSHAKE_TIMEOUT = 15.0
 
 CLOSE_TIMEOUT = 3.0
 """Seconds for the server to close its side of a stream that is closed."""
+
+CONTESTED = 2.0
+"""Seconds, at most, until the next try where somebody else has the place: it may be free any time."""
 
 STOPPING = "restbridge is stopping"
 
@@ -116,17 +120,23 @@ class Backoff:
 
     It starts over when the server has accepted the stream, not when the port opens: servers that
     refuse a secret, or are only starting, accept connections all the same.
+
+    @ivar contested: whether somebody else had the place the last time.
     """
 
     first: float = 0.2
     longest: float = 30.0
     failures: int = 0
+    contested: bool = False
 
     def delay(self, _attempt: int) -> float:
         """
         @return: seconds. Counts a failure; C{_attempt} is C{ClientService}'s own count, which starts
             over with each connection.
         """
+        if self.contested:
+            self.contested = False
+            return CONTESTED * uniform(0.5, 1.0)  # noqa: S311  # likewise
         delay = min(self.longest, self.first * 2.0 ** min(self.failures, 30))
         self.failures += 1
         return delay * uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
@@ -226,6 +236,13 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
             raise LinkDown(self.reason)
         self.xmlstream.send(data)
 
+    def flush(self) -> None:
+        """
+        See L{sendNow}.
+        """
+        if self.xmlstream is not None:
+            sendNow(self.xmlstream.transport)
+
     def close(self) -> Deferred[None]:
         """
         End the stream in order, for good: nothing more is sent, but what the server has sent by then is read
@@ -239,6 +256,17 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
         self._closed = Deferred()
         closed = self._closed.addTimeout(CLOSE_TIMEOUT, self._clock, lambda _, __: None)
         return closed.addCallback(lambda _: self.service.stopService())
+
+    def pause(self, reason: str) -> None:
+        """
+        Break the connection at once; a new one is made when C{service} is started again.
+        """
+        self._failure = reason
+        self._down(reason)
+        stream = self.xmlstream
+        self.service.stopService()
+        if stream is not None:
+            stream.transport.abortConnection()
 
     def abort(self, reason: str) -> None:
         """
@@ -287,6 +315,7 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StreamError):
+            self._backoff.contested = error.condition == "conflict"
             self._failure = self._explain(error.condition, error.text)
         else:
             self._failure = f"the stream failed: {failure.getErrorMessage()}"
@@ -301,6 +330,17 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
             self.log.warn("The XMPP stream is down: {reason}", reason=reason)
         if wasUp:
             self._listener.down(reason)
+
+
+def sendNow(transport: Any) -> None:
+    """
+    Send what was written to C{transport}, where Twisted would at the end of the reactor's turn: whoever reads
+    it can set to work meanwhile. Where there is a layer between, as TLS, nothing changes.
+    """
+    # One that is to be closed behind what was written closes when the reactor writes that.
+    if not transport.disconnecting and IWriteDescriptor.providedBy(transport):
+        # What may be wrong with the connection comes up when the reactor looks at it next.
+        transport.doWrite()
 
 
 def closeInWords(failure: Failure) -> str:

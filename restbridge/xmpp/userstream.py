@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.error import StreamError
@@ -39,7 +39,8 @@ from restbridge.xmpp.confirmations import Confirmations
 from restbridge.xmpp.exchange import Exchange
 from restbridge.xmpp.inbound import Inbound
 from restbridge.xmpp.management import ASK, NS_SM, HandledTooMuch, Ledger, countOf
-from restbridge.xmpp.stream import CLOSED_EVENT, OVERSIZED_EVENT, GuardedXmlStream, closeInWords
+from restbridge.xmpp.stream import CLOSED_EVENT, OVERSIZED_EVENT, GuardedXmlStream, closeInWords, sendNow
+from restbridge.xmpp.traffic import Traffic
 
 MAX_SENT = 250_000
 """
@@ -48,6 +49,10 @@ Bytes of a stanza that is sent. Past 256 KiB Prosody, and ejabberd as Debian has
 
 CLOSE_TIMEOUT = 2.0
 """Seconds for the server to close its side of a stream that is closed."""
+
+QUERIES = 16
+"""Archive queries at once; others wait for their turn. A server ends the session of whoever has not
+acknowledged some thousands of stanzas (ejabberd: 5,000), be it that they come faster than one can."""
 
 _ALLOWING = frozenset(("connection-timeout",))
 """Stream errors that are only about the connection."""
@@ -75,15 +80,18 @@ class UserStream:
         address: JID,
         clock: IReactorTime,
         ledger: Ledger | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """
         @param stream: logged in a moment ago.
         @param ledger: empty; L{None} where the server doesn't manage streams.
+        @param traffic: where what goes over it is counted.
         """
         self.address = address
         self.available = False
         self._clock = clock
         self._ledger = ledger
+        self._traffic = Traffic() if traffic is None else traffic
         self._reason: str | None = None
         self._awaitingBreak: list[Callable[[str], object]] = []
         self._awaitingEnd: list[Callable[[str], object]] = []
@@ -93,10 +101,15 @@ class UserStream:
         self._keptUntil: float | None = None
         self._claimed = self._final = self._over = False
         self._holds = 0
-        self.exchange = Exchange(clock=clock, send=self._sendOnce)
+        self.exchange = Exchange(clock=clock, send=self._sendOnce, traffic=self._traffic)
+        self._queries = DeferredSemaphore(QUERIES)
         self.archive = Archive(request=self.exchange.request)
         self.confirmations = Confirmations(
-            address=address.full, clock=clock, send=self._sendOnce, abort=self._abort
+            address=address.full,
+            clock=clock,
+            send=self._sendOnce,
+            flush=self._flush,
+            abort=self._abort,
         )
         self._takers: list[Taker] = [self.confirmations, self.exchange, self.archive]
         self._inbound = Inbound(
@@ -104,6 +117,7 @@ class UserStream:
             answer=_unavailable,
             send=self.send,
             absent={"from": address.bare, "to": address.full},
+            traffic=self._traffic,
         )
         self._attach(stream)
 
@@ -158,7 +172,12 @@ class UserStream:
 
     async def query(self, iq: Element, timeout: float) -> list[Element]:
         self._address(iq)
-        return [self._asServed(stanza) for stanza in await self.archive.collect(iq, timeout)]
+        await self._queries.acquire()
+        try:
+            found = await self.archive.collect(iq, timeout)
+        finally:
+            self._queries.release()
+        return [self._asServed(stanza) for stanza in found]
 
     def close(self) -> Deferred[None]:
         """
@@ -222,6 +241,7 @@ class UserStream:
 
     def _attach(self, stream: GuardedXmlStream) -> None:
         self._stream = stream
+        self._traffic.streams += 1
         stream.addObserver(OVERSIZED_EVENT, self._oversized)
         stream.addObserver(STREAM_ERROR_EVENT, self._failed)
         stream.addObserver(CLOSED_EVENT, self._closed)
@@ -250,6 +270,7 @@ class UserStream:
         if len(data) > MAX_SENT:
             raise StanzaTooLarge(len(data), MAX_SENT)
         self._stream.send(data)
+        self._traffic.out(stanza)
         if self._ledger is not None:
             self._ledger.sent(data if again else None)
             self._ask(self._ledger)
@@ -343,6 +364,9 @@ class UserStream:
     def _endStream(self) -> None:
         self._stream.sendFooter()
         self._stream.transport.loseConnection()
+
+    def _flush(self) -> None:
+        sendNow(self._stream.transport)
 
     def _abort(self, reason: str) -> None:
         self._down(reason)

@@ -16,6 +16,7 @@ from restbridge.clientapi.rooms import Rooms
 from restbridge.config import HTTP
 from restbridge.web.guard import Guard
 from restbridge.web.idempotency import Once
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeSite
 from tests.clientapi.account import OWN, Account
 from tests.web.client import Client, FakeUsers, LoggingTestCase, Reply, basic
@@ -45,7 +46,7 @@ class ClientAPITestCase(LoggingTestCase):
             once=self.once(),
         )
         settings = HTTP(maxBody=self.maxBody, corsOrigins=(PAGE,))
-        site = BridgeSite(settings=settings, mounts={b"api": api.app.resource()}, refusals={b"api": said})
+        site = BridgeSite(settings=settings, mounts={b"api": Routed(api)}, refusals={b"api": said})
         self.client = Client(site)
 
     def once(self) -> Once:

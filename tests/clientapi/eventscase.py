@@ -25,6 +25,7 @@ from restbridge.stanzas.errors import StanzaError, errorReply
 from restbridge.stanzas.replies import resultFor
 from restbridge.stanzas.xml import parseDocument
 from restbridge.web.guard import Guard
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeSite
 from tests.web.client import Client, FakeUserLink, FakeUsers, LoggingTestCase, basic
 from tests.web.keys import once
@@ -285,7 +286,7 @@ class EventsCase(LoggingTestCase):
             rooms=Rooms(services=RoomServices(domains={}, kinds={})),
             once=once(),
         )
-        self.site = BridgeSite(settings=HTTP(), mounts={b"api": api.app.resource()})
+        self.site = BridgeSite(settings=HTTP(), mounts={b"api": Routed(api)})
 
     def relogin(self) -> None:
         """

@@ -19,6 +19,7 @@ from restbridge.clientapi.missed import Missed
 from restbridge.clientapi.rooms import Rooms
 from restbridge.config import HTTP
 from restbridge.web.guard import Guard
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeSite
 from tests.clientapi.eventscase import EventsCase, Listener, Read
 from tests.clientapi.town import DOMAIN, Citizen, Service, Town
@@ -74,7 +75,7 @@ class MissedCase(EventsCase):
             rooms=_Rooms(self.service),
             once=once(),
         )
-        self.site = BridgeSite(settings=HTTP(), mounts={b"api": api.app.resource()})
+        self.site = BridgeSite(settings=HTTP(), mounts={b"api": Routed(api)})
 
     @property
     def citizen(self) -> Citizen:

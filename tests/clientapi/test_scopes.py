@@ -14,6 +14,7 @@ from restbridge.config import HTTP
 from restbridge.web.grants import ADMIN, QUERY, SEND, Grant, TokenRefused
 from restbridge.web.guard import Guard
 from restbridge.web.oauth2 import OAuth2
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeSite
 from tests.clientapi.account import OWN
 from tests.clientapi.case import ClientAPITestCase
@@ -47,7 +48,7 @@ class ScopeTests(ClientAPITestCase):
             rooms=Rooms(services=RoomServices(domains={}, kinds={})),
             once=self.once(),
         )
-        site = BridgeSite(settings=HTTP(), mounts={b"api": api.app.resource()}, refusals={b"api": said})
+        site = BridgeSite(settings=HTTP(), mounts={b"api": Routed(api)}, refusals={b"api": said})
         self.client = Client(site)
 
     def test_scopes(self) -> None:

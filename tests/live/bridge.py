@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -107,6 +108,7 @@ class Bridge:
     A bridge and its HTTP side. Where it has a component, there is one account, C{bot}.
 
     @ivar port: where it serves HTTP.
+    @ivar file: its configuration.
     """
 
     def __init__(
@@ -128,9 +130,10 @@ class Bridge:
         if component is not None:
             accounts = sections.get("accounts", {"bot": botTable()})
             configuration |= {"component": component, "accounts": accounts, "callbacks": callbacks or []}
-        file = folder / "restbridge.toml"
-        file.write_text(toml(configuration))
-        command = [twistd(), "-n", "--pidfile=", "restbridge", "--config", str(file)]
+        self.file = folder / "restbridge.toml"
+        self._configuration = configuration
+        self.configure()
+        command = [twistd(), "-n", "--pidfile=", "restbridge", "--config", str(self.file)]
         self.process = Process(command, folder, environment())
 
     def __enter__(self) -> Bridge:
@@ -148,6 +151,27 @@ class Bridge:
         self.process.start()
         self.waitFor("/readyz" if ready else "/healthz", 200, timeout)
         return self
+
+    def configure(self, **sections: Any) -> None:
+        """
+        Write the configuration, with these sections instead of those that it had.
+        """
+        self._configuration = {**self._configuration, **sections}
+        written = self.file.with_suffix(".new")
+        written.write_text(toml(self._configuration))
+        written.rename(self.file)
+
+    def reload(self, said: str = "In force now") -> str:
+        """
+        Have the configuration read again; wait until the log says so.
+
+        @return: what the log says meanwhile.
+        """
+        assert self.process.pid is not None
+        since = self.process.logSize()
+        os.kill(self.process.pid, signal.SIGHUP)
+        eventually(lambda: said in self.process.log(since), f"the log to say: {said}")
+        return self.process.log(since)
 
     def waitFor(self, path: str, status: int, timeout: float = 15.0) -> Answer:
         """

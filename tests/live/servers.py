@@ -107,11 +107,11 @@ def readUntil(connection: socket.socket, pattern: re.Pattern[bytes]) -> re.Match
     return match
 
 
-def writeCertificate(path: Path, *hosts: str) -> None:
+def writeCertificate(path: Path, *hosts: str, curve: ec.EllipticCurve | None = None) -> None:
     """
     Write a fresh self-signed certificate for C{hosts} to C{path}, and its key to a C{.key} beside it.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(curve or ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
     now = datetime.now(UTC)
     certificate = (

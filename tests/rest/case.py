@@ -14,6 +14,7 @@ from restbridge.web.attempts import Attempts
 from restbridge.web.credentials import Credentials, tokenHash
 from restbridge.web.guard import Accounts, Guard
 from restbridge.web.idempotency import Once
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeSite
 from restbridge.workers import Workers
 from tests.web.client import (
@@ -36,13 +37,39 @@ FORM = "application/x-www-form-urlencoded"
 TEXT = "text/plain"
 
 
+class Turns(Clock):
+    """
+    A clock that turns as a reactor does: what is to be called at once is called in the next turn.
+
+    @ivar pace: seconds for which it goes on each time that somebody looks at it.
+    """
+
+    pace = 0.0
+
+    def seconds(self) -> float:
+        self.rightNow += self.pace
+        return self.rightNow
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
+        due = [call for call in self.calls if call.getTime() <= self.rightNow]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class RestTestCase(LoggingTestCase):
     """
     A bridge with the accounts C{bot} and C{clerk}, and one connection to it.
+
+    @ivar turns: its reactor's.
     """
 
     def setUp(self) -> None:
         super().setUp()
+        self.turns = Turns()
         accounts = [
             account(tokens=(tokenHash("a token"),)),
             account("clerk", sendAs=(f"desk-*@{DOMAIN}",)),
@@ -55,11 +82,13 @@ class RestTestCase(LoggingTestCase):
         guard = Guard(
             accounts=Accounts(domain=DOMAIN, credentials=credentials, link=self.link), users=self.users
         )
-        api = RestAPI(guard=guard, settings=Rest(iqTimeout=120, iqMaxTimeout=300), once=self.once())
+        api = RestAPI(
+            guard=guard, settings=Rest(iqTimeout=120, iqMaxTimeout=300), once=self.once(), clock=self.turns
+        )
         self.api = api
         # What Hypothesis makes up comes by one connection each, which is never closed.
         settings = HTTP(maxConnections=10**6, maxConnectionsPerAddress=10**6)
-        self.site = BridgeSite(settings=settings, mounts={b"rest": api.app.resource()})
+        self.site = BridgeSite(settings=settings, mounts={b"rest": Routed(api)})
         self.client = Client(self.site)
 
     def makeLink(self) -> FakeLink:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from restbridge.config import Rest
 from restbridge.rest.api import RestAPI
+from restbridge.web.routes import Routed
 from restbridge.web.site import BridgeSite
 from tests.rest.case import BOT, RestTestCase
 from tests.web.client import Client, basic
@@ -23,8 +24,8 @@ class PendingTests(RestTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        api = RestAPI(guard=self.api.guard, settings=Rest(iqMaxPending=2), once=once())
-        self.site = BridgeSite(settings=self.site.settings, mounts={b"rest": api.app.resource()})
+        api = RestAPI(guard=self.api.guard, settings=Rest(iqMaxPending=2), once=once(), clock=self.turns)
+        self.site = BridgeSite(settings=self.site.settings, mounts={b"rest": Routed(api)})
         self.client = Client(self.site)
 
     def waiting(self, number: int) -> list[Client]:

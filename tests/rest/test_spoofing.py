@@ -21,7 +21,7 @@ FOREIGN = (
 )
 OWN = (BOT, f"{BOT}/any", BOT.upper(), f"\uff42ot@{DOMAIN}")
 
-HEADERS = {"Server", "Date", "Content-Type", "Content-Length", "Restbridge-Ignored"}
+HEADERS = {"Server", "Date", "Content-Type", "Content-Length", "Restbridge-Ignored", "X-Request-Id"}
 BREAKS = (
     *("\r\nX-Evil: 1", "\nX-Evil: 1", "\r\n\r\nHTTP/1.1 200 OK\r\n", "\0", "\x0b\x0c\x1c\x85"),
     # The last becomes CR and LF where characters are cut down to a byte.

@@ -331,6 +331,80 @@ class LimitTests(CredentialsCase):
         self.assertEqual(self.successResultOf(asked), (200, None))
 
 
+class ChangeTests(CredentialsCase):
+    def test_accounts(self) -> None:
+        """
+        Other accounts count at once: a new one opens, a removed one doesn't, whatever was remembered.
+        """
+        self.assertIs(self.byPassword("bot", "secret"), self.bot)
+        new = account("new", tokens=(tokenHash("a token"),))
+        self.credentials.change([new])
+        self.assertIsNone(self.byPassword("bot", "secret"))
+        self.assertIs(self.byPassword("new", "secret"), new)
+        self.assertEqual((new, None), (self.credentials.byToken("a token"), self.credentials.named("bot")))
+        self.assertIsNone(self.credentials.byToken("another"))
+
+    def test_remembered(self) -> None:
+        """
+        What was verified needs no check again, however else the account has changed; of one that was removed
+        nothing is remembered.
+        """
+        self.byPassword("bot", "secret")
+        self.credentials.change([account(), self.tokensOnly])
+        self.assertIsNotNone(self.byPassword("bot", "secret"))
+        self.assertEqual(self.threads.calls, 1)
+        for accounts in ([], [self.bot]):
+            self.credentials.change(accounts)
+        self.assertIsNotNone(self.byPassword("bot", "secret"))
+        self.assertEqual(self.threads.calls, 2)
+
+    def test_password(self) -> None:
+        """
+        Another password is needed at once.
+        """
+        self.byPassword("bot", "secret")
+        changed = account(password=HASHER.hash("other"))
+        self.credentials.change([changed])
+        self.assertIsNone(self.byPassword("bot", "secret"))
+        self.assertIs(self.byPassword("bot", "other"), changed)
+
+    def test_meanwhile(self) -> None:
+        """
+        Whose password is being checked meanwhile is not let in as somebody who isn't there any more, or by a
+        password that was another; where that is as it was, with what the account may now.
+        """
+        right = account(tokens=())
+        for accounts, expected in (
+            ((), None),
+            ((account(password=HASHER.hash("x")),), None),
+            ((right,), right),
+        ):
+            self.credentials = self.make(self.bot)
+            self.threads.hold = True
+            asked = self.ask("bot", "secret")
+            self.credentials.change(accounts)
+            self.threads.finish()
+            self.assertIs(self.successResultOf(asked), expected)
+            self.threads.hold = False
+            self.assertIs(self.byPassword("bot", "secret"), expected)
+
+    def test_decoys(self) -> None:
+        """
+        Where nobody has a password any more, asking for one costs what it did; none is hashed for that while
+        others wait.
+        """
+
+        class Verifying(PasswordHasher):
+            def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+                raise AssertionError("it holds the reactor up")
+
+        self.patch(module, "PasswordHasher", Verifying)
+        self.credentials.change([])
+        self.threads.calls = 0
+        self.assertIsNone(self.byPassword("bot", "secret"))
+        self.assertEqual(self.threads.calls, 1)
+
+
 def _status(failure: Failure) -> tuple[int, str | None]:
     failure.trap(Refusal, CancelledError)
     refusal = failure.value

@@ -27,6 +27,7 @@ from tests.web.client import Client, FakeUserLink, FakeUsers, LoggingTestCase, b
 from tests.web.test_site import Mirror
 
 TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+NAMED_TIMEOUT = TIMEOUT.replace(b"\r\n", b"\r\nX-Request-ID: r-1\r\n", 1)
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 BAD = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 GET = b"GET /mirror HTTP/1.1\r\n\r\n"
@@ -319,13 +320,13 @@ class SlowTests(LoggingTestCase):
         """
         So do bodies, 30 seconds after the headers.
         """
-        self.client.send(b"POST /mirror HTTP/1.1\r\nContent-Length: 100\r\n\r\n")
+        self.client.send(b"POST /mirror HTTP/1.1\r\nX-Request-ID: r-1\r\nContent-Length: 100\r\n\r\n")
         for _ in range(29):
             self.client.send(b"x")
             self.clock.advance(1)
         self.assertFalse(self.client.closed)
         self.clock.advance(1)
-        self.assertEqual((self.written, self.client.closed), (TIMEOUT, True))
+        self.assertEqual((self.written, self.client.closed), (NAMED_TIMEOUT, True))
         self.assertEqual(self.mirror.requests, [])
 
     def test_progress(self) -> None:
@@ -349,9 +350,9 @@ class SlowTests(LoggingTestCase):
         """
         It doesn't matter in which way a body is sent.
         """
-        self.client.send(b"POST /mirror HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.client.send(b"POST /mirror HTTP/1.1\r\nX-Request-ID: r-1\r\nTransfer-Encoding: chunked\r\n\r\n")
         self.clock.advance(30)
-        self.assertEqual(self.written, TIMEOUT)
+        self.assertEqual(self.written, NAMED_TIMEOUT)
 
     def test_afterBody(self) -> None:
         """

@@ -4,7 +4,7 @@ L{restbridge.webhook.callbacks}
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -168,7 +168,7 @@ class CallbacksTests(LoggingTestCase):
         """
         A fault of ours is logged with its traceback, and the sender learns that there was one.
         """
-        self.take(PING, None)
+        self.take(PING, response(200, mediaType=cast(Any, 5)))
         self.assertError("cancel", "internal-server-error")
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 

@@ -5,7 +5,7 @@ L{restbridge.xmpp.component} and the stream under it, with a server that the tes
 from __future__ import annotations
 
 from hashlib import sha1
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -18,7 +18,7 @@ from restbridge.stanzas.errors import LinkDown
 from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused
 from restbridge.xmpp.component import MAX_SENT, Component
 from restbridge.xmpp.entity import Entity
-from restbridge.xmpp.stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
+from restbridge.xmpp.stream import CLOSE_TIMEOUT, CONTESTED, HANDSHAKE_TIMEOUT
 from tests.xmpp.fakes import Server, Taking, stanza
 
 PING = "<iq type='get' from='bot@bridge.localhost' to='localhost' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
@@ -39,6 +39,12 @@ class Observer:
 
 
 class ComponentTestCase(SynchronousTestCase):
+    """
+    @cvar waits: whether the component waits until it may connect.
+    """
+
+    waits: ClassVar[bool] = False
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.server = Server()
@@ -49,6 +55,7 @@ class ComponentTestCase(SynchronousTestCase):
             entity=Entity(domain="bridge.localhost", accounts=("bot",)),
             endpoint=self.server,
             clock=self.clock,
+            waits=self.waits,
         )
         self.logged: list[str] = []
         observer = Observer(self.logged)
@@ -198,6 +205,37 @@ class LifeTests(ComponentTestCase):
             self.assertEqual(self.said(advice), 1)
             self.assertFalse(self.server.connected)
 
+    def test_conflict(self) -> None:
+        """
+        Whose place is taken waits for it, says so once, and tries every other second however long that takes;
+        when the place is free it serves.
+        """
+        self.component.startService()
+        for number in range(1, 200):
+            self.assertEqual(number, self.server.attempts)
+            self.server.open()
+            self.server.write(STREAM_ERROR.format("conflict"))
+            self.assertIn("waiting as a standby: the server has another", self.component.whyDown() or "")
+            self.clock.advance(0.9)
+            self.assertFalse(self.server.connected)
+            self.clock.advance(CONTESTED - 0.9)
+        self.assertEqual(1, self.said("waiting as a standby"))
+        self.server.accept()
+        self.assertIsNone(self.component.whyDown())
+
+    def test_conflictAfterwards(self) -> None:
+        """
+        What comes after a conflict is waited for as ever.
+        """
+        self.component.startService()
+        self.server.open()
+        self.server.write(STREAM_ERROR.format("conflict"))
+        self.server.refuses = True
+        self.clock.advance(CONTESTED)
+        attempts = self.server.attempts
+        self.clock.advance(0.2)
+        self.assertEqual(attempts + 1, self.server.attempts)
+
     def test_handshakeTimeout(self) -> None:
         """
         A server that accepts the connection and says nothing is given up.
@@ -237,6 +275,66 @@ class LifeTests(ComponentTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(self.server.connected)
+
+
+class WaitingTests(ComponentTestCase):
+    """
+    A component that is told when it may connect.
+    """
+
+    waits = True
+
+    def test_enter(self) -> None:
+        """
+        It connects when it is told to, whether that is before it is started or after.
+        """
+        for calls in ((self.component.startService, self.component.enter), (self.component.enter,)):
+            self.assertFalse(self.server.connected)
+            for call in calls:
+                call()
+            self.server.accept()
+            self.assertIsNone(self.component.whyDown())
+            self.component.leave("another's turn")
+        self.component.stopService()
+        self.component.enter()
+        self.assertFalse(self.server.connected)
+        self.component.startService()
+        self.assertTrue(self.server.connected)
+
+    def test_leave(self) -> None:
+        """
+        Told to leave, it breaks the connection at once, says why once, and makes no other; what waits fails.
+        """
+        self.component.enter()
+        self.connect()
+        pending = self.component.request(stanza(PING), 30)
+        for _ in range(2):
+            self.component.leave("another's turn")
+            self.assertFalse(self.server.connected)
+            self.assertEqual("another's turn", self.component.whyDown())
+        self.failureResultOf(pending, LinkDown)
+        self.assertRaises(LinkDown, self.component.send, stanza(PING))
+        self.clock.pump([1] * 60)
+        self.assertEqual((1, 1), (self.server.attempts, self.said("another's turn")))
+        self.component.enter()
+        self.server.accept()
+        self.assertIsNone(self.component.whyDown())
+
+    def test_leaveMidway(self) -> None:
+        """
+        So it does in the middle of a handshake, and between two attempts.
+        """
+        self.component.enter()
+        self.component.startService()
+        self.server.open()
+        self.component.leave("another's turn")
+        self.assertFalse(self.server.connected)
+        self.server.refuses = True
+        self.component.enter()
+        attempts = self.server.attempts
+        self.component.leave("another's turn")
+        self.clock.pump([1] * 60)
+        self.assertEqual((attempts, "another's turn"), (self.server.attempts, self.component.whyDown()))
 
 
 class TrafficTests(ComponentTestCase):

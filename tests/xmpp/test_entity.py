@@ -79,3 +79,12 @@ class EntityTests(SynchronousTestCase):
         self.assertEqual(
             serialize(self.entity.answer(iq)), "<iq to='bot@bridge.localhost' id='1' type='result'/>"
         )
+
+    def test_change(self) -> None:
+        """
+        Other accounts are there at once, and those that were aren't.
+        """
+        self.entity.change(["new"])
+        ping = "<ping xmlns='urn:xmpp:ping'/>"
+        self.assertIn("type='result'", self.ask(ping, "new@bridge.localhost"))
+        self.assertIn("<service-unavailable", self.ask(ping, "bot@bridge.localhost"))

@@ -11,6 +11,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.errors import DuplicateId, LinkDown, NoAnswer
 from restbridge.xmpp.exchange import Exchange
+from restbridge.xmpp.traffic import Traffic
 from tests.xmpp.fakes import stanza
 
 PING = "<iq type='get' from='bot@bridge.localhost' to='localhost' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
@@ -21,7 +22,8 @@ class ExchangeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.sent: list[Element] = []
-        self.exchange = Exchange(clock=self.clock, send=self.sent.append)
+        self.traffic = Traffic()
+        self.exchange = Exchange(clock=self.clock, send=self.sent.append, traffic=self.traffic)
 
     def request(self, xml: str = PING, timeout: float = 120) -> Deferred[Element]:
         return self.exchange.request(stanza(xml), timeout)
@@ -92,7 +94,7 @@ class ExchangeTests(SynchronousTestCase):
         def down(_: Element) -> None:
             raise LinkDown("not connected yet")
 
-        exchange = self.exchange = Exchange(clock=self.clock, send=down)
+        exchange = self.exchange = Exchange(clock=self.clock, send=down, traffic=self.traffic)
         self.assertRaises(LinkDown, exchange.request, stanza(PING), 1)
         self.assertNothingLeft()
 
@@ -107,7 +109,7 @@ class ExchangeTests(SynchronousTestCase):
                 impostor = PONG.replace("'localhost'", f"'{sender}'").replace("result", kind)
                 self.assertTrue(self.exchange.take(stanza(impostor)), impostor)
         self.assertNoResult(waiting)
-        self.assertEqual(self.exchange.impostors, 8)
+        self.assertEqual(self.traffic.impostors, 8)
         self.assertTrue(self.exchange.take(stanza(PONG)))
         self.assertEqual(self.successResultOf(waiting)["from"], "localhost")
         self.assertNothingLeft()
@@ -121,7 +123,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.exchange.take(stanza(PONG.replace("'localhost'", "'example.com'"))))
         for late in (PONG, PONG.replace("'localhost'", "'mallory@localhost'")):
             self.assertFalse(self.exchange.take(stanza(late)))
-        self.assertEqual((self.exchange.impostors, len(list(map(self.successResultOf, waiting)))), (0, 2))
+        self.assertEqual((self.traffic.impostors, len(list(map(self.successResultOf, waiting)))), (0, 2))
         self.assertNothingLeft()
 
     def test_others(self) -> None:
@@ -138,7 +140,7 @@ class ExchangeTests(SynchronousTestCase):
         ):
             self.assertFalse(self.exchange.take(stanza(impostor)), impostor)
         self.assertNoResult(waiting)
-        self.assertEqual(self.exchange.impostors, 0)
+        self.assertEqual(self.traffic.impostors, 0)
 
     def test_duplicate(self) -> None:
         """

@@ -212,6 +212,7 @@ class CountTests(ManagedCase):
         A server may acknowledge a stanza and refuse it then: it is the barrier behind it that confirms it.
         """
         waiting = self.link.confirm(stanza(MESSAGE))
+        self.clock.advance(0)
         barrier = stanzas(self.server.read())[-1]
         self.acknowledge(2)
         self.assertNoResult(waiting)

@@ -19,7 +19,7 @@ from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, serialize
 from restbridge.workers import Workers
 from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.confirmations import DEADLINE, KEEPALIVE
-from restbridge.xmpp.userstream import CLOSE_TIMEOUT, MAX_SENT, UserStream
+from restbridge.xmpp.userstream import CLOSE_TIMEOUT, MAX_SENT, QUERIES, UserStream
 from tests.web.client import Threads
 from tests.xmpp.fakes import ALICE, PASSWORD, Taking, UserServer, stanza, stanzas
 
@@ -79,6 +79,7 @@ class LinkCase(SynchronousTestCase):
         """
         The server passes what was last written on to whom it is for, which is who wrote it.
         """
+        self.clock.advance(0)
         barrier = stanzas(self.server.read())[-1]
         self.assertEqual((barrier.name, barrier["type"], barrier["to"]), ("iq", "result", self.me))
         barrier["from"] = self.me
@@ -245,6 +246,23 @@ class AnswerTests(LinkCase):
         self.assertEqual((found[-1].name, found[-1]["type"]), ("iq", "result"))
         self.assertEqual([one.getAttribute("from") for one in found], [None] * 4)
 
+    def test_manyQueries(self) -> None:
+        """
+        No more than a few archive queries are under way; the others follow in their order.
+        """
+        queries = [
+            Deferred.fromCoroutine(self.link.query(stanza(ARCHIVE.replace("'1'", f"'{number}'")), 9))
+            for number in range(QUERIES + 2)
+        ]
+        self.assertEqual(self.server.read().count("<query"), QUERIES)
+        queries.pop(QUERIES).addErrback(lambda _: None).cancel()
+        self.server.write("<iq type='result' id='0'/>")
+        self.assertIn(f"id='{QUERIES + 1}'", self.server.read())
+        for number in range(1, QUERIES + 2):
+            self.server.write(f"<iq type='result' id='{number}'/>")
+        for query in queries:
+            self.assertEqual(1, len(self.successResultOf(query)))
+
     def test_barrier(self) -> None:
         """
         A stanza is taken when what was sent to oneself behind it has come back.
@@ -260,6 +278,7 @@ class AnswerTests(LinkCase):
         Nobody else can say so, not even the own account.
         """
         waiting = self.confirm()
+        self.clock.advance(0)
         barrier = stanzas(self.server.read())[-1]
         for sender in ("bob@localhost", "localhost", "alice@localhost", "alice@localhost/other", ""):
             barrier["from"] = sender

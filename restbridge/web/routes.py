@@ -1,0 +1,121 @@
+"""
+The way from a request to its Klein route, and back with what that returns.
+
+::
+
+    method, path -> the app's url_map (remembered) -> endpoint -> bytes                -> written
+                                                              -> failure -> api.refuse -> written
+    the client leaves -> what is under way is cancelled
+
+Klein's own resource binds and matches each request anew, and takes it through several more Deferreds: by
+itself that costs as much again as all that twisted.web does for a request (C{benchmarks}: "bare Klein
+route").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+from twisted.internet.defer import CancelledError, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import HTTPException
+
+from restbridge.logs import About
+from restbridge.tally import NOWHERE
+from restbridge.web.site import BridgeRequest
+
+REMEMBERED = 1024
+"""Paths whose routes are remembered."""
+
+LONG = 256
+"""Characters of a path that is not."""
+
+Match: TypeAlias = tuple[str, str, Mapping[str, str]]
+"""A rule, its endpoint's name, and the variable segments of the path."""
+
+
+class API(Protocol):
+    """
+    What has routes: C{async} methods that return the body of an answer whose status and headers they have
+    set.
+    """
+
+    @property
+    def app(self) -> Klein: ...
+
+    def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
+        """
+        The body for a request that could not be answered, or that no route takes
+        (L{werkzeug.exceptions.HTTPException}); likewise.
+        """
+
+
+class Routed(Resource):
+    """
+    All that an API serves.
+    """
+
+    log = Logger()
+    isLeaf = True
+
+    def __init__(self, api: API) -> None:
+        super().__init__()
+        self._api = api
+        self._app = api.app
+        self._match = _matching(self._app)
+
+    def render(self, request: BridgeRequest) -> int:
+        path = unquote_to_bytes(request.path).decode()
+        try:
+            request.route, endpoint, parts = self._match(request.method.decode("latin-1"), path)
+        except HTTPException:
+            request.route = NOWHERE
+            work: Any = fail(Failure())
+        else:
+            work = self._app.execute_endpoint(endpoint, request, **parts)
+        work.addErrback(self._refused, request).addCallback(_finish, request).addErrback(
+            self._broken, request
+        )
+        request.whenLeft(work.cancel)
+        return NOT_DONE_YET
+
+    def _refused(self, failure: Failure, request: BridgeRequest) -> bytes:
+        # It may be another request's work in which this one's came to its end.
+        with About(request.id):
+            if not request.left:
+                return self._api.refuse(request, failure)
+            if failure.check(CancelledError) is None:
+                self.log.failure("Something failed whose client has left", failure)
+        return b""
+
+    def _broken(self, failure: Failure, request: BridgeRequest) -> None:
+        with About(request.id):
+            self.log.failure("A request could not be refused", failure)
+            request.processingFailed(failure)
+
+
+def _finish(body: bytes, request: BridgeRequest) -> None:
+    if not request.left:
+        request.write(body)
+        request.finish()
+
+
+def _matching(app: Klein) -> Callable[[str, str], Match]:
+    routes = app.url_map.bind("localhost")
+
+    def match(method: str, path: str) -> Match:
+        """
+        @raise HTTPException: no route takes it.
+        """
+        rule, parts = routes.match(path, method, return_rule=True)
+        return rule.rule, rule.endpoint, parts
+
+    remembered = lru_cache(REMEMBERED)(match)
+    return lambda method, path: (match if len(path) > LONG else remembered)(method, path)
