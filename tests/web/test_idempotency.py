@@ -331,6 +331,22 @@ class AnswerTests(IdempotencyTestCase):
         self.assertRefused(self.post(), 409, "still under way", count=0)
         self.assertIsNot(first, self.api)
 
+    def test_renewedInTime(self) -> None:
+        """
+        What has only just begun needs no renewal yet.
+        """
+        early = self.api.says = Deferred()
+        self.begin("k1")
+        self.clock.advance(RENEW - 1)
+        self.api.says = Deferred()
+        self.begin("k2")
+        early.callback(Answer(202))
+        self.store.fails = True
+        self.clock.advance(1)
+        self.assertFalse(any("could not be renewed" in line for line in self.logged))
+        self.clock.advance(RENEW)
+        self.assertTrue(any("could not be renewed" in line for line in self.logged))
+
     def test_left(self) -> None:
         """
         A client that leaves in the middle finds its answer when it comes again.
