@@ -82,10 +82,6 @@ from restbridge.xmpp.component import Component
 from restbridge.xmpp.entity import Entity
 from restbridge.xmpp.locate import Locator, PatientResolver
 
-COLLECT = (10_000, 20, 20)
-"""New objects, and younger collections, after which the garbage collector looks (L{gc.set_threshold}): what a
-request leaves behind is mostly gone by itself."""
-
 RESOLVER_CONFIGURATION = b"/etc/resolv.conf"
 
 
@@ -171,7 +167,6 @@ def _settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT)
 
 
 def _show(text: str) -> None:
