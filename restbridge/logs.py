@@ -252,7 +252,7 @@ def _isOwn(name: str, value: object) -> bool:
     """
     Whether a field is the event's own, and one that JSON has a form for.
     """
-    return isinstance(value, _PLAIN) and name not in _TAKEN and not name.startswith("log_")
+    return type(value) in _PLAIN and name not in _TAKEN and not name.startswith("log_")
 
 
 def _request(event: LogEvent) -> str | None:

@@ -31,6 +31,14 @@ _OF_ALL = ("component", "component.domain")
 """With another domain all addresses are others; until a restart they would belong to nobody."""
 
 
+def attended() -> bool:
+    """
+    Whether somebody sits at a terminal, from which the bridge was started.
+    """
+    # Who starts it may have closed its standard input.
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 class Renewable(Protocol):
     """
     A certificate that is shown; see L{restbridge.web.certificates.Certificate}.
@@ -73,7 +81,7 @@ class Reload(Service):
         certificates: Sequence[Renewable],
         told: Told,
         reactor: Any,
-        attended: Callable[[], bool] = sys.stdin.isatty,
+        attended: Callable[[], bool] = attended,
     ) -> None:
         """
         @param running: what is in force.

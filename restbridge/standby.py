@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from restbridge.steady import Later, SteadyClock
 from restbridge.store.database import StoreFailed
 from restbridge.store.lease import TERM, Lease
 from restbridge.xmpp.component import Component
@@ -45,7 +46,7 @@ class Standby(Service):
         *,
         lease: Lease,
         component: Component,
-        clock: IReactorTime,
+        clock: IReactorTime | SteadyClock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -56,10 +57,10 @@ class Standby(Service):
         self._component = component
         self._clock = clock
         self._monotonic = monotonic
-        self._end: IDelayedCall | None = None
+        self._end: IDelayedCall | Later | None = None
         self._said: str | None = None
         self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._looking.clock = clock  # type: ignore[assignment]  # as much of one as it needs
 
     def startService(self) -> None:
         super().startService()

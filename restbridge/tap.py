@@ -52,6 +52,7 @@ from restbridge.rest.api import RestAPI
 from restbridge.standby import Standby
 from restbridge.stanzas.muc import NS_MUC
 from restbridge.stanzas.replies import newId
+from restbridge.steady import SteadyClock
 from restbridge.store.answers import Answers
 from restbridge.store.database import Database
 from restbridge.store.engines import engineAt
@@ -215,7 +216,7 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         ]
         if configuration.component.standby:
             lease = Lease(store=store, name=component.domain, holder=holder)
-            services.append(Standby(lease=lease, component=component, clock=reactor))
+            services.append(Standby(lease=lease, component=component, clock=SteadyClock(reactor)))
         services += [component, bots, webhooks, webhooks.durable]
     oauth2 = _oauth2(configuration.oauth2, reactor, Workers(threads)) if configuration.oauth2 else None
     limits = configuration.http

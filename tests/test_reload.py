@@ -5,13 +5,14 @@ L{restbridge.reload}: another configuration while the bridge runs.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.testing import MemoryReactorClock
 
 from restbridge.config import Configuration, ConfigurationRefused, Fault, parse
-from restbridge.reload import Reload
+from restbridge.reload import Reload, attended
 from tests.web.client import LoggingTestCase
 
 COMPONENT = '[component]\ndomain = "rest.example.com"\nsecret = "change-me"\n'
@@ -180,6 +181,13 @@ class ReloadTests(LoggingTestCase):
         self.attended = False
         self.hangUp(self.text)
         self.assertEqual(([None], 2), (stops, len(self.history)))
+
+    def test_noTerminal(self) -> None:
+        """
+        Who starts it may have closed its standard input.
+        """
+        self.patch(sys, "stdin", None)
+        self.assertFalse(attended())
 
     def test_signal(self) -> None:
         """

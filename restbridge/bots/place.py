@@ -150,6 +150,7 @@ class Place:
         self._settled = True
         self._doubted = False
         self._said = ""
+        self._former: str | None = None
 
     @property
     def occupant(self) -> JID:
@@ -166,13 +167,28 @@ class Place:
             await self._wire.whenUp()
             with suppress(LinkDown):
                 await self._attend()
-            self._since = None
+            self._since = self._former = None
             self._backoff.reset()
+
+    def follow(self, other: Place) -> None:
+        """
+        Take over from one that wanted another nickname, by which the account may be in the room still.
+        """
+        self._former = other._former if other._since is None else other.nickname
+
+    def _leaveFormer(self) -> None:
+        """
+        Be there no more by the nickname of before, where the room doesn't take the new one.
+        """
+        if self._former is not None:
+            self._send(leaving(JID(self.room.local, self.room.domain, self._former)))
 
     def leave(self) -> None:
         """
         Leave the room.
         """
+        with suppress(LinkDown):
+            self._leaveFormer()
         if self._since is not None:
             self._since = None
             # A server that is gone has no rooms either.
@@ -199,7 +215,7 @@ class Place:
         self._heard = self._clock.seconds()
         if stanza.name == "presence":
             return self._isOwn(stanza, nickname)
-        return nickname == self.nickname or self._isOfEntering(stanza)
+        return nickname in (self.nickname, self._former or self.nickname) or self._isOfEntering(stanza)
 
     def _answered(self, iq: Element) -> bool:
         """
@@ -230,6 +246,9 @@ class Place:
         codes = statuses(presence)
         if SELF not in codes and nickname != self.nickname:
             return False
+        if presence.getAttribute("type") == "unavailable" and nickname != self.nickname:
+            self._former = None
+            return True
         if presence.getAttribute("type") is None and nickname is not None:
             # The room may have chosen another nickname (section 7.2.2), or somebody has for the account.
             self.nickname = nickname
@@ -263,6 +282,7 @@ class Place:
                 if self._since is not None and self._clock.seconds() - self._since >= LONGEST_PAUSE:
                     self._backoff.reset()
                 self._since = None
+                self._leaveFormer()
             await self._pause(self._backoff.delay(0))
 
     async def _enter(self) -> None:
@@ -314,6 +334,7 @@ class Place:
     def _entered(self, presence: Element) -> None:
         self._raiseIfOut(presence)
         self._settled = False
+        self._former = None
         if CREATED in statuses(presence):
             # It was there a moment ago; it is gone again as soon as nobody is in it.
             self.leave()

@@ -97,7 +97,12 @@ class Bots(Service):
                 yield (address.bare, room.bare), place
 
     def _known(self, known: Place | None, place: Place) -> Place:
-        return place if known is None or known.wanted != place.wanted else known
+        if known is None:
+            return place
+        if known.wanted == place.wanted:
+            return known
+        place.follow(known)
+        return place
 
     def _enter(self) -> None:
         for place in self._places.values():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.domish import Element
@@ -255,15 +255,25 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 async def severally(each: Iterable[U], work: Callable[[U], Coroutine[Any, Any, T]]) -> list[T]:
     """
-    What C{work} returns for each of many, done for a few at the same time.
+    What C{work} returns for each of many, done for a few at a time; all are done, also where one fails.
     """
-    atOnce = DeferredSemaphore(AT_ONCE)
+    todo = enumerate(each)
+    results: dict[int, T] = {}
 
-    async def done(one: U) -> T:
-        result: T = await atOnce.run(lambda: Deferred.fromCoroutine(work(one)))
-        return result
+    async def some() -> None:
+        problem: Exception | None = None
+        for number, one in todo:
+            try:
+                results[number] = await work(one)
+            except CancelledError:
+                raise
+            except Exception as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
 
-    return await together(done(one) for one in each)
+    await together(some() for _ in range(AT_ONCE))
+    return [results[number] for number in sorted(results)]
 
 
 async def throughout(work: Coroutine[Any, Any, T]) -> T:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from operator import itemgetter
 
@@ -139,13 +140,15 @@ class _Batch:
         self._send = send
         self._refuse = refuse
         self._room = MAX_ANSWERS
+        # Of the request that it is for: its lines are sent in turns of the reactor that belong to none.
+        self._context = copy_context()
 
     def begin(self, lines: Sequence[bytes]) -> Iterator[None]:
         """
         Send a line with each step.
         """
         for number, line in enumerate(lines):
-            self.begun.append(Deferred.fromCoroutine(self._result(number, line)))
+            self.begun.append(self._context.run(Deferred.fromCoroutine, self._result(number, line)))
             yield
 
     def abandon(self) -> None:

@@ -100,6 +100,8 @@ class BoundedChannel(HTTPChannel):
             self.timeoutConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # What is pipelined would be answered to nobody, who could not be told to have left.
+        self.paused = False
         super().connectionLost(reason)
         self._disarm()
 

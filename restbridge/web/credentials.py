@@ -97,7 +97,8 @@ class Credentials:
 
         isRight = await self._isRight(f"{name}@", stored, password, client, verified)
         now = self._accounts.get(name)
-        return now if isRight and now is not None and now.password == own else None
+        # What was verified while the password was taken away is remembered, and may be what a decoy is now.
+        return now if isRight and own is not None and now is not None and now.password == own else None
 
     async def isSecret(self, name: str, secret: str, given: str, client: str) -> bool:
         """

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from restbridge.logs import About
 from restbridge.tally import NOWHERE
@@ -35,7 +35,7 @@ REMEMBERED = 1024
 """Paths whose routes are remembered."""
 
 LONG = 256
-"""Characters of a path that is not."""
+"""Characters of a method and path that are not."""
 
 Match: TypeAlias = tuple[str, str, Mapping[str, str]]
 """A rule, its endpoint's name, and the variable segments of the path."""
@@ -115,7 +115,10 @@ def _matching(app: Klein) -> Callable[[str, str], Match]:
         @raise HTTPException: no route takes it.
         """
         rule, parts = routes.match(path, method, return_rule=True)
+        if rule.methods is not None and method not in rule.methods:
+            # Werkzeug takes "post" for POST; methods are case-sensitive (RFC 9110, section 9.1).
+            raise NotFound
         return rule.rule, rule.endpoint, parts
 
     remembered = lru_cache(REMEMBERED)(match)
-    return lambda method, path: (match if len(path) > LONG else remembered)(method, path)
+    return lambda method, path: (match if len(method) + len(path) > LONG else remembered)(method, path)

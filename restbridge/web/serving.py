@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -49,12 +50,11 @@ class Connection(BoundedChannel):
 
     connections: Connections
     ending = False
-    _local: IAddress
 
     def __init__(self) -> None:
         super().__init__()
         self._served = False
-        self._host = "-"
+        self._host: str | None = None
         self._isProxy = False
         self._whenEnding: list[Callable[[], object]] = []
 
@@ -93,9 +93,19 @@ class Connection(BoundedChannel):
         The network address that a request with these headers comes from, behind the proxies that are trusted;
         C{-} for a UNIX socket.
         """
+        if self._host is None:
+            # Not before a request: behind haproxy: the first bytes of the connection say whose it is.
+            peer = self.transport.getPeer()
+            self._host = peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "-"
+            self._isProxy = isProxy(self._host, self.settings.trustedProxies)
         return (
             clientAddress(self._host, headers, self.settings.trustedProxies) if self._isProxy else self._host
         )
+
+    @cached_property
+    def _local(self) -> IAddress:
+        local: IAddress = self.transport.getHost()
+        return local
 
     def getHost(self) -> IAddress:
         # Each request asks, and it doesn't change: the system need not be asked each time.
@@ -103,11 +113,6 @@ class Connection(BoundedChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._local = self.transport.getHost()
-        peer = self.transport.getPeer()
-        if isinstance(peer, (IPv4Address, IPv6Address)):
-            self._host = peer.host
-            self._isProxy = isProxy(peer.host, self.settings.trustedProxies)
         # One that came in while the port was being closed is told so, with its first request.
         self.ending = self.connections.ending
         if not self.connections.opened(self):

@@ -28,6 +28,9 @@ FRESH = 5.0
 SHARE = 100
 """The least ratio of that time to the one that it took to ask."""
 
+LONGEST = 300.0
+"""Seconds for which it is new enough at most: the store may have been busy with something else."""
+
 PATIENCE = 2.0
 """Seconds that who asks waits at most."""
 
@@ -103,8 +106,10 @@ class Backlog:
         except StoreFailed:
             # Whoever needs it for more than a number says so in the log.
             self.works = False
-        took = self._clock.seconds() - began
-        self._until = began + max(FRESH, SHARE * took)
+            self._until = self._clock.seconds() + FRESH
+        else:
+            took = self._clock.seconds() - began
+            self._until = began + min(max(FRESH, SHARE * took), LONGEST)
 
     def _told(self, _: object) -> None:
         self._asking = False

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -77,12 +77,26 @@ class Durable(Service):
         self._outboxes = [*outboxes]
         if self._began and self.running:
             for outbox in new:
-                outbox.start()
+                self._startBehind(outbox)
         for outbox in gone:
             closing = self._closing[outbox] = Deferred.fromCoroutine(self._close(outbox))
             closing.addErrback(self._broken).addBoth(self._closed, outbox)
         if self.running:
             self._keepIfNeeded()
+
+    def _startBehind(self, outbox: Outbox) -> None:
+        """
+        Start an outbox when one of its name that was removed, if any, has come to its end: they would take
+        the same conversations for their own.
+        """
+        name = outbox.settings.outbox
+        closing = [ended for each, ended in self._closing.items() if each.settings.outbox == name]
+
+        def start(_: object) -> None:
+            if self.running and outbox in self._outboxes:
+                outbox.start()
+
+        DeferredList(closing).addCallback(start)
 
     def _keepIfNeeded(self) -> None:
         # Without an outbox nobody may need the store.

@@ -147,7 +147,7 @@ class Outbox:
             received=self._journal.now(),
             stanza=_readable(stanza),
         )
-        await self._conversations.accept(entry, hold=self._stopped is None)
+        await self._conversations.accept(entry, hold=self._ticks.running)
 
     @property
     def _works(self) -> bool:

@@ -95,8 +95,9 @@ class Exchange:
         """
         No answer can come any more.
         """
-        for key in list(self._pending):
-            self._forget(key).errback(LinkDown(reason))
+        while self._pending:
+            # One by one: who is told may give up others.
+            self._forget(next(iter(self._pending))).errback(LinkDown(reason))
 
     def _cancelled(self, key: Key) -> None:
         self._forget(key)

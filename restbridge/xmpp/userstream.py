@@ -24,7 +24,7 @@ from twisted.words.xish.domish import Element
 from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 
 from restbridge.boundaries import Taker
-from restbridge.stanzas.errors import LinkDown, StanzaError, errorReply
+from restbridge.stanzas.errors import LinkDown, NoAnswer, StanzaError, errorReply
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.xml import (
     NS_CLIENT,
@@ -172,11 +172,17 @@ class UserStream:
 
     async def query(self, iq: Element, timeout: float) -> list[Element]:
         self._address(iq)
-        await self._queries.acquire()
+        until = self._clock.seconds() + timeout
+        late = Failure(NoAnswer(timeout))
+        await self._queries.acquire().addTimeout(timeout, self._clock, lambda *_: late)
         try:
-            found = await self.archive.collect(iq, timeout)
+            found = await self.archive.collect(iq, until - self._clock.seconds())
         finally:
-            self._queries.release()
+            if self._queries.waiting:
+                # Not from here: of many that fail at once each would call the next, too deep for Python.
+                self._clock.callLater(0, self._queries.release)
+            else:
+                self._queries.release()
         return [self._asServed(stanza) for stanza in found]
 
     def close(self) -> Deferred[None]:

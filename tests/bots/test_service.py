@@ -194,6 +194,24 @@ class ChangeTests(BotsTestCase):
         self.presence("Robot", "110")
         self.assertEqual(1, self.said("as Robot"))
 
+    def test_nicknameRefused(self) -> None:
+        """
+        Of a room that doesn't take the new one the account takes leave by the old one, whose words are its
+        own until it is out.
+        """
+        self.enter()
+        self.bots.change([self.bot(ROOM, nickname="Robot")])
+        self.assertTrue(self.message("bot"))
+        self.refuse(self.found(), "not-acceptable")
+        left = self.only()
+        self.assertEqual((f"{ROOM}/bot", "unavailable"), (left["to"], left["type"]))
+        self.assertTrue(self.presence("bot", "110", "unavailable"))
+        self.assertFalse(self.message("bot"))
+        self.pause()
+        self.found()
+        self.presence("Robot", "110")
+        self.assertTrue(self.message("Robot"))
+
     def test_before(self) -> None:
         """
         What changes before the start has nothing sent.

@@ -58,7 +58,7 @@ def notWellFormed() -> Iterator[Bad]:
     What isn't what its media type says, or more of it than is good.
     """
     says = r"(?i)parse|xml|json|form|utf|character|deep|depth|nest|large|many|attribute"
-    for body in ('{"body": ', '["a"]', "5", '"x"', "", "nul", '{"body": "\\ud83d"}', '{"body": "a\\u0000b"}'):
+    for body in ('{"body": ', "[]", "5", '"x"', "", "nul", '{"body": "\\ud83d"}', '{"body": "a\\u0000b"}'):
         yield Bad(f"JSON {body}", body, says=says)
     yield Bad("JSON, not UTF-8", b'{"body": "\xff"}', says=says)
     yield Bad("JSON, 100,000 deep", "[" * 100_000, says=says)

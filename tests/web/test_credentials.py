@@ -344,6 +344,20 @@ class ChangeTests(CredentialsCase):
         self.assertEqual((new, None), (self.credentials.byToken("a token"), self.credentials.named("bot")))
         self.assertIsNone(self.credentials.byToken("another"))
 
+    def test_takenAway(self) -> None:
+        """
+        A password that is taken away while it is checked opens nothing, then or later.
+        """
+        self.credentials = self.make(self.bot)
+        self.threads.hold = True
+        asked = self.ask("bot", "secret")
+        self.credentials.change([account("bot", password=None, tokens=(tokenHash("a token"),))])
+        for work, outcome in self.threads.held:
+            outcome.callback(work())
+        self.threads.hold = False
+        self.assertIsNone(self.successResultOf(asked))
+        self.assertIsNone(self.byPassword("bot", "secret"))
+
     def test_remembered(self) -> None:
         """
         What was verified needs no check again, however else the account has changed; of one that was removed

@@ -519,6 +519,16 @@ class PipelineTests(LoggingTestCase):
         client.send(GET)
         self.assertEqual(client.transport.value().count(b"200 OK"), 4)
 
+    def test_left(self) -> None:
+        """
+        Who has left meanwhile gets no more: nothing is done for nobody.
+        """
+        client = Client(BridgeSite(settings=HTTP(), mounts={b"mirror": self.mirror}))
+        client.send(GET * 2)
+        client.leave()
+        client.clock.advance(0)
+        self.assertEqual(len(self.mirror.requests), 1)
+
     def test_read(self) -> None:
         """
         As the answers are read the other requests have theirs, in their order, and more is read from them.

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from ipaddress import ip_network
 
 from twisted.application.internet import TCPServer
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -59,6 +61,19 @@ class SiteTests(LoggingTestCase):
         mounts = {b"readyz": Health(lambda: self.reason), b"mirror": self.mirror}
         self.site = BridgeSite(settings=settings, mounts=mounts)
         self.client = Client(self.site)
+
+    def test_proxyProtocol(self) -> None:
+        """
+        Where a load balancer says by the PROXY protocol whose connection it is, that is who asks: neither the
+        balancer nor anybody whom the client names.
+        """
+        self.site.reactor = Clock()
+        balancer = IPv4Address("TCP", "127.0.0.1", 31337)
+        connection = HAProxyWrappingFactory(self.site).buildProtocol(balancer)
+        connection.makeConnection(StringTransport(peerAddress=balancer))
+        connection.dataReceived(b"PROXY TCP4 203.0.113.9 192.0.2.1 4444 80\r\n")
+        connection.dataReceived(b"GET /readyz HTTP/1.1\r\nX-Forwarded-For: 198.51.100.77\r\n\r\n")
+        self.assertTrue(self.logged[-1].startswith("203.0.113.9 GET /readyz 200 "), self.logged)
 
     def test_body(self) -> None:
         """

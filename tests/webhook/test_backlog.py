@@ -121,6 +121,21 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(1, self.store.waiting)
         self.store.work()
 
+    def test_backSoon(self) -> None:
+        """
+        A store that was away is asked again soon, however long it has taken to say so.
+        """
+        self.store.holds = self.store.broken = True
+        look = self.look()
+        self.clock.advance(15)
+        self.store.work()
+        self.successResultOf(look)
+        self.assertFalse(self.backlog.works)
+        self.store.holds = self.store.broken = False
+        self.clock.advance(FRESH)
+        self.successResultOf(self.look())
+        self.assertTrue(self.backlog.works)
+
     def test_broken(self) -> None:
         """
         A store that can't be read is told of, and what was known counts.

@@ -209,6 +209,22 @@ class ChangeTests(OutboxTestCase):
         self.answer("a1", 200)
         self.assertEqual(["a2"], self.open())
 
+    def test_againUnderWay(self) -> None:
+        """
+        While a call of the removed one is under way, its successor waits for that conversation.
+        """
+        self.arrive("a1")
+        self.durable.change([])
+        self.outbox = self.another()
+        self.durable.change([self.outbox])
+        self.arrive("a2")
+        self.clock.advance(TICK)
+        self.assertEqual(["a1"], self.open())
+        self.answer("a1", 200)
+        self.clock.advance(0)
+        self.clock.advance(TICK)
+        self.assertEqual(["a2"], self.open())
+
     def test_accepting(self) -> None:
         """
         What was being written down when its callback was removed is nobody's, either.

@@ -86,6 +86,16 @@ class ExchangeTests(SynchronousTestCase):
             )
         self.assertNothingLeft()
 
+    def test_lostTogether(self) -> None:
+        """
+        Who hears that one is lost may give up the others: those are forgotten already, or will be.
+        """
+        first, second = self.request(), self.request(PING.replace("id='1'", "id='2'"))
+        first.addErrback(lambda _: second.cancel())
+        self.exchange.linkLost("gone")
+        self.failureResultOf(second, CancelledError)
+        self.assertNothingLeft()
+
     def test_linkDown(self) -> None:
         """
         A request that can't be sent is not kept.

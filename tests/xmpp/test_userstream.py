@@ -257,11 +257,37 @@ class AnswerTests(LinkCase):
         self.assertEqual(self.server.read().count("<query"), QUERIES)
         queries.pop(QUERIES).addErrback(lambda _: None).cancel()
         self.server.write("<iq type='result' id='0'/>")
+        self.clock.advance(0)
         self.assertIn(f"id='{QUERIES + 1}'", self.server.read())
         for number in range(1, QUERIES + 2):
             self.server.write(f"<iq type='result' id='{number}'/>")
         for query in queries:
             self.assertEqual(1, len(self.successResultOf(query)))
+
+    def test_queriesInVain(self) -> None:
+        """
+        Those that wait for their turn when the connection breaks fail like the others, however many.
+        """
+        queries = [
+            Deferred.fromCoroutine(self.link.query(stanza(ARCHIVE.replace("'1'", f"'{number}'")), 9))
+            for number in range(1000)
+        ]
+        self.server.drop()
+        self.clock.pump([0] * 1000)
+        for query in queries:
+            self.failureResultOf(query, LinkDown)
+
+    def test_queriesInLine(self) -> None:
+        """
+        Waiting for a turn is part of the time that a query may take.
+        """
+        queries = [
+            Deferred.fromCoroutine(self.link.query(stanza(ARCHIVE.replace("'1'", f"'{number}'")), 9))
+            for number in range(QUERIES + 1)
+        ]
+        self.clock.pump([1] * 9)
+        for query in queries:
+            self.failureResultOf(query, NoAnswer)
 
     def test_barrier(self) -> None:
         """
