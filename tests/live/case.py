@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import traceback
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,6 +55,7 @@ class Stage:
             if users := case.users(self.server):
                 sections["users"] = users
             bridge = Bridge(component, case.callbacks(self.receiver), **sections)
+            bridge.process.command += case.options
             self.bridge = self._stack.enter_context(bridge).start()
 
     def close(self) -> None:
@@ -70,6 +71,7 @@ class LiveCase(unittest.TestCase):
 
     @cvar makeServer: the server's class.
     @cvar sections: further sections of the bridge's configuration.
+    @cvar options: of the command line, for each bridge.
     @cvar throughRelay: whether the bridge reaches the server by the relay, which counts its connections.
     """
 
@@ -77,6 +79,7 @@ class LiveCase(unittest.TestCase):
     needsBridge: ClassVar[bool] = True
     throughRelay: ClassVar[bool] = True
     sections: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[Sequence[str]] = ()
 
     _stages: ClassVar[dict[type[LiveCase], Stage | BaseException]] = {}
 
@@ -120,6 +123,7 @@ class LiveCase(unittest.TestCase):
         A bridge for this test alone.
         """
         bridge = Bridge(component, **more)
+        bridge.process.command += self.options
         self.addCleanup(bridge.close)
         self.watch(bridge)
         return bridge.start(ready)

@@ -140,8 +140,10 @@ class Passwords(WithUsers):
 
 class Secrecy(WithUsers):
     """
-    What nobody may learn.
+    What nobody may learn, though the log holds all that it can.
     """
+
+    options = ("--log-level", "debug")
 
     def testLogs(self) -> None:
         """
