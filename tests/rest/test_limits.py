@@ -62,3 +62,13 @@ class PendingTests(RestTestCase):
         self.waiting(2)
         self.assertEqual(len(self.link.sent), 4)
         self.assertEqual(self.post(IQ).status, 429)
+
+
+class MethodTests(RestTestCase):
+    def test_case(self) -> None:
+        """
+        Methods are case-sensitive: what is no POST does nothing, with an Idempotency-Key or without.
+        """
+        headers = {**basic(), "Content-Type": "application/json", "Accept": "application/json"}
+        reply = self.client.request("post", "/rest", headers, '{"to": "a@b.example", "body": "x"}')
+        self.assertEqual((404, []), (reply.status, self.link.sent))
