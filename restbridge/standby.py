@@ -13,9 +13,6 @@ bridge connects only while it has the component's lease, which is in the store t
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -47,16 +44,14 @@ class Standby(Service):
         lease: Lease,
         component: Component,
         clock: IReactorTime | SteadyClock,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         @param component: started after this, and stopped before it.
-        @param monotonic: seconds on a clock that nobody sets.
+        @param clock: one that nobody sets.
         """
         self._lease = lease
         self._component = component
         self._clock = clock
-        self._monotonic = monotonic
         self._end: IDelayedCall | Later | None = None
         self._said: str | None = None
         self._looking = LoopingCall(self._look)
@@ -76,7 +71,7 @@ class Standby(Service):
         return Deferred.fromCoroutine(self._giveBack())
 
     async def _look(self) -> None:
-        asked = self._monotonic()
+        asked = self._clock.seconds()
         try:
             other = await self._lease.take()
         except StoreFailed as problem:
@@ -92,9 +87,9 @@ class Standby(Service):
         """
         The lease is had.
 
-        @param asked: when it was asked for, by C{monotonic}.
+        @param asked: when it was asked for, by C{clock}.
         """
-        left = asked + TERM - MARGIN - self._monotonic()
+        left = asked + TERM - MARGIN - self._clock.seconds()
         if left <= 0 or not self.running:
             # It took too long to hear of it; the next look tells.
             return

@@ -55,7 +55,6 @@ class Bridge:
             lease=Lease(store=store, name=DOMAIN, holder=name),
             component=self.component,
             clock=clock,
-            monotonic=clock.seconds,
         )
 
     def start(self) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.internet.defer import CancelledError, fail
@@ -72,9 +71,8 @@ class Routed(Resource):
         self._match = _matching(self._app)
 
     def render(self, request: BridgeRequest) -> int:
-        path = unquote_to_bytes(request.path).decode()
         try:
-            request.route, endpoint, parts = self._match(request.method.decode("latin-1"), path)
+            request.route, endpoint, parts = self._match(request.method.decode("latin-1"), request.text or "")
         except HTTPException:
             request.route = NOWHERE
             work: Any = fail(Failure())

@@ -9,6 +9,7 @@ The web server: what is mounted where, and what holds for every request whatever
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from io import BytesIO
 from string import punctuation
 from time import monotonic
@@ -106,11 +107,21 @@ class BridgeRequest(Request):
         elif self.size > limit:
             sizes = {"size": self.size, "limit": limit}
             refusal = Refusal(413, "modify", "resource-constraint", "Payload too large", sizes)
-        elif not _isText(unquote_to_bytes(self.path)):
+        elif self.text is None:
             refusal = Refusal(400, "modify", "bad-request", "the path is not UTF-8")
         else:
             return None
         return self.site.refuse(self, refusal)
+
+    @cached_property
+    def text(self) -> str | None:
+        """
+        The path, percent-decoded; L{None} where it is not UTF-8, and the request is refused.
+        """
+        try:
+            return unquote_to_bytes(self.path).decode()
+        except UnicodeDecodeError:
+            return None
 
     def whenLeft(self, call: Callable[[], object]) -> None:
         """
@@ -150,14 +161,6 @@ class BridgeRequest(Request):
         No route depends on the Host header, which Klein would fail over when it is no host name.
         """
         return b"localhost"
-
-
-def _isText(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _shown(data: bytes) -> str:

@@ -60,6 +60,9 @@ class Traffic:
             self._tell("received", stanza, self._requests.get(stanza.getAttribute("id", "")))
 
     def _follow(self, identity: str, request: str) -> None:
+        if len(identity) > LONGEST:
+            # As many of any length could fill the memory.
+            return
         self._requests[identity] = request
         self._requests.move_to_end(identity)
         if len(self._requests) > FOLLOWED:

@@ -11,12 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from restbridge.store.answers import HELD, Answers
-from restbridge.store.database import Database
-from restbridge.store.postgresql import postgresqlEngine
 from tests.live.bridge import PASSWORD, Bridge, botTable, componentTable, usersTable
 from tests.live.case import LiveCase, Promises
 from tests.live.client import Client, body, kind
@@ -27,6 +24,7 @@ from tests.live.prosody import Prosody
 from tests.live.receiver import JSON
 from tests.live.relay import Filter, Relay
 from tests.live.servers import HOST
+from tests.live.stored import StoredInPostgreSQL
 from tests.live.users import numbers
 from tests.live.web import Answer, ask, asUser, basic
 from tests.store import test_answers
@@ -424,8 +422,8 @@ class OnPostgreSQL(Keys, LiveCase):
 
     def store(self) -> dict[str, Any]:
         if not hasattr(self, "_url"):
-            self._url = postgresql().freshDatabase()
-        return {"url": self._url}
+            self.url = postgresql().freshDatabase()
+        return {"url": self.url}
 
     def usersBridge(self) -> Bridge:
         """
@@ -453,20 +451,10 @@ class OnPostgreSQL(Keys, LiveCase):
         self.assertReplayed(asked.answer(), self.post(stanza, "k2", auth=asUser("bob"), bridge=other))
 
 
-class AnswersOnPostgreSQL(test_answers.AnswersTests):
+class AnswersOnPostgreSQL(StoredInPostgreSQL, test_answers.AnswersTests):
     """
     What L{restbridge.store.answers} promises, on PostgreSQL.
     """
-
-    def setUp(self) -> None:
-        self._url = postgresql().freshDatabase()
-        super().setUp()
-
-    def started(self) -> Database:
-        store = Database(engine=postgresqlEngine(self._url), reactor=reactor)
-        store.startService()
-        self.addCleanup(lambda: store.stopService() if store.running else None)
-        return store
 
     async def test_race(self) -> None:
         """

@@ -15,8 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from restbridge.store.database import Database, Transaction
 from restbridge.store.journal import Entry, Journal
-from restbridge.store.postgresql import postgresqlEngine
-from tests.live.postgresql import postgresql
+from tests.live.stored import StoredInPostgreSQL
 
 T = TypeVar("T")
 
@@ -50,19 +49,7 @@ class Lingering:
         self._end.set()
 
 
-class SameMomentTests(TestCase):
-    def setUp(self) -> None:
-        self.url = postgresql().freshDatabase()
-
-    def started(self) -> Database:
-        """
-        A store that runs until the end of the test.
-        """
-        store = Database(engine=postgresqlEngine(self.url), reactor=reactor)
-        store.startService()
-        self.addCleanup(store.stopService)
-        return store
-
+class SameMomentTests(StoredInPostgreSQL, TestCase):
     async def waits(self, store: Database) -> None:
         """
         Return when somebody waits for what somebody else has locked.

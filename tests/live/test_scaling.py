@@ -15,13 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from restbridge.standby import EVERY
-from restbridge.store.database import Database
 from restbridge.store.lease import TERM, Lease
-from restbridge.store.postgresql import postgresqlEngine
 from tests.live.bridge import Bridge, botTable, componentTable
 from tests.live.case import BRIDGE, LiveCase, Promises
 from tests.live.client import body, kind
@@ -32,6 +29,7 @@ from tests.live.postgresql import PostgreSQL, postgresql
 from tests.live.process import eventually, temporaryFolder
 from tests.live.prosody import Prosody
 from tests.live.relay import Filter, Relay
+from tests.live.stored import StoredInPostgreSQL
 from tests.live.users import saying
 from tests.live.web import Answer, ask
 from tests.store import test_lease
@@ -328,20 +326,10 @@ class Standbys(Promises):
             self.assertWaits(one)
 
 
-class LeasesOnPostgreSQL(test_lease.LeaseTests):
+class LeasesOnPostgreSQL(StoredInPostgreSQL, test_lease.LeaseTests):
     """
     What L{restbridge.store.lease} promises, on PostgreSQL.
     """
-
-    def setUp(self) -> None:
-        self._url = postgresql().freshDatabase()
-        super().setUp()
-
-    def started(self) -> Database:
-        store = Database(engine=postgresqlEngine(self._url), reactor=reactor)
-        store.startService()
-        self.addCleanup(lambda: store.stopService() if store.running else None)
-        return store
 
     async def test_race(self) -> None:
         """

@@ -104,7 +104,9 @@ class TrafficTests(ComponentTestCase):
         with About("r-1"):
             for number in range(FOLLOWED + 10):
                 traffic.out(stanza(f"<message id='{number}'/>"))
+            traffic.out(stanza(f"<message id='{'x' * 1000}'/>"))
         self.assertEqual(FOLLOWED, len(traffic._requests))
+        self.assertLess(max(map(len, traffic._requests)), LONGEST)
         self.lines.clear()
         traffic.came(stanza(f"<message id='{'x' * 1000}'/>"))
         self.assertLess(len(self.lines[0]), LONGEST + 100)
