@@ -45,6 +45,7 @@ from restbridge.config import OAuth2 as OAuth2Settings
 from restbridge.demo import Demo
 from restbridge.lifecycle import Orderly, Signals
 from restbridge.logs import chooseLog
+from restbridge.memory import givingBack
 from restbridge.openapi.page import openAPI, page
 from restbridge.parts import Parts
 from restbridge.reload import Reload
@@ -373,6 +374,7 @@ def bridge(configuration: Configuration, reactor: Any, file: Path | None = None)
     web = Ports(path="http.listen", descriptions=configuration.http.listen, reactor=reactor)
     services: list[Service] = [
         supervision,
+        *givingBack(),
         HangUp(connections=connections, clock=reactor),
         *parts.services,
         web.serving(parts.site),

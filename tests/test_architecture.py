@@ -25,6 +25,7 @@ KNOWS = {
     "store": {"stanzas"},
     "outbox": {"config", "store"},
     "bots": {"stanzas", "boundaries", "config", "xmpp"},
+    "memory": set[str](),
     "steady": set[str](),
     "standby": {"steady", "store", "xmpp"},
     "web": {"stanzas", "boundaries", "config", "logs", "store", "tally", "workers"},
