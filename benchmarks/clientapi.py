@@ -11,7 +11,7 @@ from functools import partial
 from benchmarks.contestants import CONNECTIONS, JSON, asking
 from benchmarks.load import Measured, Request, drive
 from benchmarks.race import Race, Turn, Turns
-from benchmarks.stage import BODY, SINK, Stage, domainOf
+from benchmarks.stage import BODY, SINK, LoadedEjabberd, Stage, domainOf
 from benchmarks.table import Claim
 from benchmarks.users import Login, Streams
 from tests.live.bridge import Bridge, usersTable
@@ -33,38 +33,50 @@ def post(stage: Stage) -> Race:
     """
     POST of a message to /api on ejabberd, beside its own API's send_message
     """
-    return Race(
-        turns=posts(stage, CONNECTIONS),
-        claims=[
-            Claim(of="bridge", to="send_message", least=2.0),
-            Claim(of="bridge", to="send_message", what="p99"),
-        ],
-        bridge=onEjabberd(stage),
-    )
+    return _post(stage, stage.ejabberd)
+
+
+def postHashed(stage: Stage) -> Race:
+    """
+    the same, on ejabberd as Debian configures it, with hashes in place of passwords
+    """
+    return _post(stage, stage.hashingEjabberd)
 
 
 def posts(stage: Stage, connections: int) -> Turns:
     """
-    Both as alice, with her password. It is stored plain, which ejabberd, where each call is a log-in, checks
-    more than twenty times as fast as one that is hashed.
+    Of L{post}, at this many connections.
     """
-    server = stage.ejabberd
+    return _posts(stage, stage.ejabberd, connections)
+
+
+def _post(stage: Stage, server: LoadedEjabberd) -> Race:
+    return Race(
+        turns=_posts(stage, server, CONNECTIONS),
+        claims=[
+            Claim(of="bridge", to="send_message", least=2.0),
+            Claim(of="bridge", to="send_message", what="p99"),
+        ],
+        bridge=_forUsers(stage, server),
+    )
+
+
+def _posts(stage: Stage, server: LoadedEjabberd, connections: int) -> Turns:
+    """
+    Both as alice, with her password. Each call to ejabberd's API is a log-in of its own: where passwords are
+    stored plain it checks them more than twenty times as fast as where they are hashed.
+    """
     headers = {"Authorization": asUser("alice"), "Content-Type": JSON}
     ours = Request(
         path="/api/messages", method="POST", headers=headers, body=json.dumps({"to": TO, "body": BODY})
     )
     message = {"type": "chat", "from": f"alice@{HOST}", "to": TO, "subject": "", "body": BODY}
-    theirs = Request(
-        path="/api/send_message",
-        method="POST",
-        headers={"Authorization": asUser("alice"), "Content-Type": JSON},
-        body=json.dumps(message),
-    )
+    theirs = Request(path="/api/send_message", method="POST", headers=headers, body=json.dumps(message))
 
     def sendMessage(seconds: float) -> Measured:
         return drive(server.httpPort, [theirs], connections=connections, seconds=seconds)
 
-    return {"bridge": asking(onEjabberd(stage), ours, connections), "send_message": sendMessage}
+    return {"bridge": asking(_forUsers(stage, server), ours, connections), "send_message": sendMessage}
 
 
 def onEjabberd(stage: Stage) -> Bridge:

@@ -19,6 +19,7 @@ RACES: Mapping[str, Callable[[Stage], Race]] = {
     "webhook": webhooks.direct,
     "durable": webhooks.durable,
     "api-post": clientapi.post,
+    "api-post-hashed": clientapi.postHashed,
     "history": clientapi.history,
     "history-prosody": clientapi.historyOnProsody,
     "events": clientapi.events,

@@ -131,6 +131,15 @@ class LoadedEjabberd(Ejabberd):
         return self._httpPort
 
 
+class HashingEjabberd(LoadedEjabberd):
+    """
+    As Debian configures it: with hashes in place of passwords.
+    """
+
+    name = "hashing-ejabberd"
+    hashed = True
+
+
 class Stage:
     """
     Everything that runs.
@@ -184,6 +193,15 @@ class Stage:
         With its API, and a sink.
         """
         server = LoadedEjabberd()
+        self._start(server)
+        return server
+
+    @cached_property
+    def hashingEjabberd(self) -> HashingEjabberd:
+        """
+        The same, as Debian configures it.
+        """
+        server = HashingEjabberd()
         self._start(server)
         return server
 
