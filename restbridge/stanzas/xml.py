@@ -103,31 +103,33 @@ Scope: TypeAlias = Mapping[str, str]
 _OUTERMOST: Scope = {"": "", "xml": NS_XML}
 
 
-def _isQualified(attributes: Mapping[str, str]) -> bool:
+def _declare(scope: dict[str, str], name: str, namespace: str) -> None:
     """
-    Whether namespaces matter to the attributes of a tag; to most they don't.
+    Take a declaration with a prefix into C{scope} (Namespaces in XML 1.0, section 3).
     """
-    for key in attributes:  # noqa: SIM110  # each element of each stanza comes by here
-        if ":" in key or key == "xmlns":
-            return True
-    return False
+    prefix = name.removeprefix("xmlns:")
+    isWrong = prefix in ("", "xmlns") or ":" in prefix or not namespace
+    if isWrong or (prefix == "xml" and namespace != NS_XML):
+        raise XMLRefused(f"the prefix {prefix[:40]!r} can't be declared like that")
+    scope[prefix] = namespace
 
 
-def _scope(outer: Scope, attributes: Mapping[str, str]) -> Scope:
+def _within(outer: Scope, attributes: Mapping[str, str]) -> tuple[Scope, dict[str, str], dict[str, str]]:
     """
-    What holds within a start tag (Namespaces in XML 1.0, section 3).
+    What holds within a start tag, and its other attributes: those without a prefix, and those with one.
     """
-    inner = dict(outer)
-    for key, value in attributes.items():
-        if key == "xmlns":
-            inner[""] = value
-        elif key.startswith("xmlns:"):
-            prefix = key.removeprefix("xmlns:")
-            isWrong = prefix in ("", "xmlns") or ":" in prefix or not value
-            if isWrong or (prefix == "xml" and value != NS_XML):
-                raise XMLRefused(f"the prefix {prefix[:40]!r} can't be declared like that")
-            inner[prefix] = value
-    return inner
+    scope = dict(outer)
+    plain, prefixed = {}, {}
+    for name, value in attributes.items():
+        if name == "xmlns":
+            scope[""] = value
+        elif ":" not in name:
+            plain[name] = value
+        elif name.startswith("xmlns:"):
+            _declare(scope, name, value)
+        else:
+            prefixed[name] = value
+    return scope, plain, prefixed
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -147,15 +149,14 @@ def _bound(scope: Scope, prefix: str) -> str:
         raise XMLRefused(f"unbound prefix {prefix[:40]!r}") from None
 
 
-def _attributes(attributes: Mapping[str, str], scope: Scope) -> dict[Any, str]:
+def _qualified(attributes: Mapping[str, str], scope: Scope) -> dict[Any, str]:
+    """
+    Attributes whose names have prefixes, by namespace and local part.
+    """
     found: dict[Any, str] = {}
     for name, value in attributes.items():
-        if name == "xmlns" or name.startswith("xmlns:"):
-            continue
-        key: Any = name
-        if ":" in name:
-            prefix, local = _split(name)
-            key = (_bound(scope, prefix), local)
+        prefix, local = _split(name)
+        key = (_bound(scope, prefix), local)
         if key in found:
             raise XMLRefused(f"the attribute {name[:40]!r} stands there twice")
         found[key] = value
@@ -213,25 +214,27 @@ class _Tree:
 
         return refuse
 
-    def enter(self, attributes: dict[str, str]) -> Scope:
+    def newElement(self, name: str, attributes: dict[str, str]) -> Element:
         """
-        The namespaces that hold within a tag with these attributes, until it ends.
+        An element of a start tag as it is written. What the tag declares holds until it ends.
         """
         scope = self._scopes[-1]
-        if _isQualified(attributes):
-            scope = _scope(scope, attributes)
+        found: dict[Any, str] = attributes
+        for key in attributes:
+            if ":" in key or key == "xmlns":
+                scope, found, prefixed = _within(scope, attributes)
+                if prefixed:
+                    found |= _qualified(prefixed, scope)
+                break
         self._scopes.append(scope)
-        return scope
-
-    def newElement(self, name: str, attributes: dict[str, str], scope: Scope) -> Element:
-        """
-        An element of a start tag as it is written.
-        """
-        prefix, local = _split(name) if ":" in name else ("", name)
-        namespace = _bound(scope, prefix)
+        if ":" in name:
+            prefix, name = _split(name)
+            namespace = _bound(scope, prefix)
+        else:
+            namespace = scope[""]
         namespace = self.namespaces.get(namespace, namespace)
-        element = Element((namespace, local), namespace)
-        element.attributes = _attributes(attributes, scope) if _isQualified(attributes) else attributes
+        element = Element((namespace, name), namespace)
+        element.attributes = found
         return element
 
     def _started(self, name: str, attributes: dict[str, str]) -> None:
@@ -239,14 +242,17 @@ class _Tree:
         if self.depth == self.stanzaDepth:
             self._begin()
         self._elements += 1
-        scope = self.enter(attributes)
-        if self._fits():
-            element = self.newElement(name, attributes, scope)
-            if self.current is not None:
-                self._flush(self.current)
-                element.parent = self.current
-                self.current.children.append(element)
-            self.current = element
+        if not self._fits():
+            self._scopes.append(_within(self._scopes[-1], attributes)[0])
+            return
+        element = self.newElement(name, attributes)
+        parent = self.current
+        if parent is not None:
+            if self._text:
+                self._flush(parent)
+            element.parent = parent
+            parent.children.append(element)
+        self.current = element
 
     def _begin(self) -> None:
         self._elements = 0
@@ -268,9 +274,8 @@ class _Tree:
             self._text.append(text)
 
     def _flush(self, element: Element) -> None:
-        if self._text:
-            element.children.append("".join(self._text))
-            self._text.clear()
+        element.children.append("".join(self._text))
+        self._text.clear()
 
     def _ended(self, _: str) -> None:
         self.depth -= 1
@@ -278,7 +283,7 @@ class _Tree:
         element = self.current
         if element is None:
             return
-        if self._reason is None:
+        if self._text and self._reason is None:
             self._flush(element)
         if self.depth == self.stanzaDepth - 1:
             self._finish(element)
@@ -359,7 +364,7 @@ class StreamParser:
         tree.parser.StartElementHandler = tree._started
         tree.depth = 1
         self._isOpen = True
-        self.DocumentStartEvent(tree.newElement(name, attributes, tree.enter(attributes)))
+        self.DocumentStartEvent(tree.newElement(name, attributes))
 
     def disable(self) -> None:
         """
@@ -506,7 +511,7 @@ def _write(element: Element, scope: str, parts: list[str], levels: int) -> None:
         # One look at all the values: there is hardly ever something to escape.
         isPlain = _isPlain("".join(element.attributes.values()))
         for number, (key, value) in enumerate(element.attributes.items()):
-            beginning = _ATTRIBUTES[key] if isinstance(key, str) else _qualified(key, number)
+            beginning = _ATTRIBUTES[key] if isinstance(key, str) else _prefixed(key, number)
             parts.append(f"{beginning}{value if isPlain else _escapeAttribute(value)}'")
     if not element.children:
         parts.append("/>")
@@ -520,7 +525,7 @@ def _write(element: Element, scope: str, parts: list[str], levels: int) -> None:
     parts.append(f"</{element.name}>")
 
 
-def _qualified(key: tuple[str, str], number: int) -> str:
+def _prefixed(key: tuple[str, str], number: int) -> str:
     namespace, name = key
     if namespace == NS_XML:
         return f" xml:{_checkedName(name)}='"
