@@ -81,6 +81,12 @@ class Window:
     before: int | None
     limit: int
 
+    def holds(self, moment: int) -> bool:
+        """
+        Whether what is told to have been then may be a part of it.
+        """
+        return self.before is None or moment < self.before
+
 
 class RoomService(Protocol):
     """

@@ -77,6 +77,12 @@ ROOM = {
 }
 """The fields of a room's configuration; a service has its choice of them."""
 
+LATE = 1000
+"""Milliseconds by which a change may be later than the message after it: Prosody tells whole seconds."""
+
+AHEAD = 100
+"""Changes that may have come in that time."""
+
 _MEMBERS_ONLY = "muc_membersonly"
 
 
@@ -213,10 +219,16 @@ class Muc:
 
     async def history(self, link: UserLink, room: JID, window: Window) -> list[Item]:
         await self._look(link, room)
-        query = Query(archive=room, before=window.before, limit=window.limit)
-        said = await newest(link, query, shown, TIMEOUT)
-        changes = await self._store.changes(room, window.before, window.limit)
-        return merged(said, changes, room)[-window.limit :] if window.limit else []
+        if window.limit == 0:
+            return []
+        # With the message of that very time: a change that came before it is on this page, though it may
+        # have been later by its own clock.
+        before = None if window.before is None else window.before + 1
+        latest = None if window.before is None else window.before + LATE
+        said = await newest(link, Query(archive=room, before=before, limit=window.limit + 1), shown, TIMEOUT)
+        changes = await self._store.changes(room, latest, window.limit + AHEAD)
+        found = [item for item in merged(said, changes, room) if window.holds(item["timestamp"])]
+        return found[-window.limit :]
 
     async def follow(self, link: UserLink) -> None:
         # Whoever knows a room's subject is in it, and knows who else has a place.

@@ -9,8 +9,8 @@ What was said in a room of XEP-0045, and the changes of affiliations in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from math import inf
 
 from twisted.words.xish.domish import Element
 
@@ -53,31 +53,42 @@ def _sender(message: Element) -> str:
     return address or str(message.getAttribute("from", ""))
 
 
-def merged(said: Iterable[Item], changes: Iterable[Change], room: JID) -> list[Item]:
+def merged(said: Sequence[Item], changes: Iterable[Change], room: JID) -> list[Item]:
     """
     Messages and changes of affiliations, in their order: a change comes behind the message that it came
-    after, or in front of all, if that one is not among them. Its time fits in between.
+    after, and is told to have been in between, whatever the clocks say. Where that message is not known, it
+    comes before all, or is left out if it was later: then so was the message.
 
-    @param said: what L{shown} shows.
+    @param said: what L{shown} shows, with times that are at least two milliseconds apart.
     """
-    after: dict[str, list[Change]] = {}
-    known = {item["archived"] for item in said}
+    after: dict[str, list[Change]] = {item["archived"]: [] for item in said}
+    first = said[0]["timestamp"] if said else inf
+    before = []
     for change in changes:
-        after.setdefault(change.after if change.after in known else "", []).append(change)
-    found: list[Item] = [shownChange(change, room) for change in after.get("", [])]
-    for item in said:
+        if change.after in after:
+            after[change.after].append(change)
+        elif not change.after or change.time < first:
+            before.append(change)
+    found = _shownChanges(before, room, 0, first - 1)
+    for number, item in enumerate(said, 1):
         found.append({key: value for key, value in item.items() if key != "archived"})
-        found += [shownChange(change, room) for change in after.get(item["archived"], [])]
-    return _inOrder(found)
+        following = said[number]["timestamp"] if number < len(said) else inf
+        found += _shownChanges(after[item["archived"]], room, item["timestamp"] + 1, following - 1)
+    return found
 
 
-def _inOrder(items: list[Item]) -> list[Item]:
+def _shownChanges(changes: Iterable[Change], room: JID, earliest: int, latest: float) -> list[Item]:
     """
-    With times that don't go back: Prosody's archive knows whole seconds only.
+    Changes that came between two messages, with times that fit in and differ, if there are enough of them:
+    a client goes back from any of them. Prosody's archive knows whole seconds only, and messages that share
+    a time are told one after another.
     """
-    latest: Any = None
-    for item in reversed(items):
-        if latest is not None and item["type"] == "affiliation":
-            item["timestamp"] = min(item["timestamp"], latest)
-        latest = item["timestamp"]
-    return items
+    found = [shownChange(change, room) for change in changes]
+    least = earliest
+    for item in found:
+        item["timestamp"] = max(item["timestamp"], least)
+        least = item["timestamp"] + 1
+    for item in reversed(found):
+        item["timestamp"] = int(max(min(item["timestamp"], latest), earliest))
+        latest = item["timestamp"] - 1
+    return found

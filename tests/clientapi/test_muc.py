@@ -350,34 +350,48 @@ class MergingTests(SynchronousTestCase):
 
     def test_between(self) -> None:
         """
-        A change comes behind the message that it came after, whatever the clocks say.
+        A change comes between the messages that it came between, whatever the clocks say.
         """
         found = self.order(
-            [said("1", 10_000), said("2", 10_000), said("3", 11_000)],
+            [said("1", 10_000), said("2", 10_002), said("3", 11_000), said("4", 12_000)],
             [
                 changed(1, "", 9_500),
                 changed(2, "1", 10_700),
                 changed(3, "1", 10_800),
-                changed(4, "3", 12_345),
+                changed(4, "2", 10_500),
+                changed(5, "3", 9_000),
+                changed(6, "3", 9_001),
+                changed(7, "4", 12_345),
             ],
         )
         wanted = [
             ("c1", 9_500),
             ("-", 10_000),
-            ("c2", 10_000),
-            ("c3", 10_000),
-            ("-", 10_000),
+            ("c2", 10_001),
+            ("c3", 10_001),
+            ("-", 10_002),
+            ("c4", 10_500),
             ("-", 11_000),
-            ("c4", 12_345),
+            ("c5", 11_001),
+            ("c6", 11_002),
+            ("-", 12_000),
+            ("c7", 12_345),
         ]
         self.assertEqual(wanted, found)
 
     def test_elsewhere(self) -> None:
         """
-        A change after a message that is not shown comes first.
+        A change after a message that is not known comes first, unless it was later than that.
         """
         self.assertEqual(
             [("c1", 1), ("c2", 2), ("-", 5)],
-            self.order([said("7", 5)], [changed(1, "", 1), changed(2, "6", 2)]),
+            self.order([said("7", 5)], [changed(1, "", 1), changed(2, "6", 2), changed(3, "8", 6)]),
         )
         self.assertEqual([("c1", 1)], self.order([], [changed(1, "6", 1)]))
+
+    def test_apart(self) -> None:
+        """
+        Changes at the same time are told one after another where there is room.
+        """
+        changes = [changed(number, "", 9) for number in range(3)]
+        self.assertEqual([("c0", 7), ("c1", 8), ("c2", 9), ("-", 10)], self.order([said("1", 10)], changes))

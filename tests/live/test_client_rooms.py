@@ -486,6 +486,26 @@ class OtherClients(WithRooms):
     Ordinary rooms, and ordinary clients in them.
     """
 
+    def testWalk(self) -> None:
+        """
+        Who goes back from page to page sees each item once, however fast they came.
+        """
+        room = self.made("bob")
+        for number in range(40):
+            if number % 8 == 4:
+                self.done("DELETE", f"/rooms/{room}/users/{jid('bob')}")
+            elif number % 8 == 0 and number:
+                self.done("POST", f"/rooms/{room}/users", {"user": jid("bob")})
+            self.say(room, f"text {number}")
+        everything = self.said(room, "?limit=500")
+        self.assertEqual(50, len(everything))
+        for limit in (1, 7):
+            page = walked = self.said(room, f"?limit={limit}")
+            while page:
+                page = self.said(room, f"?limit={limit}&before={page[0]['timestamp']}")
+                walked = page + walked
+            self.assertEqual(everything, walked)
+
     def testEmpty(self) -> None:
         """
         Names and subjects may be empty.
