@@ -421,7 +421,7 @@ class OnPostgreSQL(Keys, LiveCase):
     makeServer = Prosody
 
     def store(self) -> dict[str, Any]:
-        if not hasattr(self, "_url"):
+        if not hasattr(self, "url"):
             self.url = postgresql().freshDatabase()
         return {"url": self.url}
 
