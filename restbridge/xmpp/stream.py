@@ -66,11 +66,15 @@ class GuardedXmlStream(XmlStream):
 
     @ivar address: what the server has bound, on the stream of a user.
     @ivar lang: the language of stanzas that name none, where the server has said one.
+    @ivar unasked: whether there is, in what is being read, what need not be answered. What comes next may
+        have to wait until it is acknowledged (Nagle's algorithm, which Prosody leaves on), and the system
+        does that after 40 ms unless something is written before.
     """
 
     transport: Any
     address: JID
     lang: str | None = None
+    unasked = False
 
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
@@ -94,6 +98,12 @@ class GuardedXmlStream(XmlStream):
         TLS is up.
         """
         self.dispatch(self, SECURED_EVENT)
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if self.unasked:
+            self.unasked = False
+            self.acknowledge()
 
     def acknowledge(self) -> None:
         """
@@ -294,6 +304,7 @@ class Stream(XMPPHandler):  # type: ignore[misc]  # wokkel is not typed
         if element.uri == NS_STREAMS:
             self.xmlstream.onElement(element)
         else:
+            self.xmlstream.unasked |= element.name != "iq"
             self._listener.received(element)
 
     def connectionLost(self, failure: Failure) -> None:

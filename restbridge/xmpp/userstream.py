@@ -311,6 +311,8 @@ class UserStream:
                 if element.name == "message":
                     # Unasked: what isn't acknowledged when the login ends is delivered once more.
                     self._owe(self._ledger)
+            else:
+                self._stream.unasked |= element.name != "iq"
             self._inbound.received(element)
 
     def _oversized(self, oversized: OversizedStanza) -> None:

@@ -4,6 +4,7 @@ What the tests of xmpp/ stand on: stanzas by hand, and a server at the other end
 
 from __future__ import annotations
 
+import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -56,6 +57,19 @@ class Taking:
         return True
 
 
+class Socket:
+    """
+    Counts what is acknowledged out of turn.
+    """
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option, value) == (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        self.acknowledged += 1
+
+
 class Transport(StringTransport):
     """
     A transport whose connection ends at once when it is closed or aborted; what is written later is lost.
@@ -64,6 +78,7 @@ class Transport(StringTransport):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self.server = server
+        self.socket = Socket()
 
     def write(self, data: bytes) -> None:
         if self.connected:
@@ -127,6 +142,14 @@ class Server:
         Whether the client has aborted it.
         """
         return self._transport is not None and self._transport.disconnected
+
+    @property
+    def acknowledged(self) -> int:
+        """
+        How often the client has not waited with the acknowledgement of what was written.
+        """
+        assert self._transport is not None
+        return self._transport.socket.acknowledged
 
     def read(self) -> str:
         """

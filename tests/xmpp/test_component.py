@@ -357,6 +357,20 @@ class TrafficTests(ComponentTestCase):
             PING,
         )
 
+    def test_acknowledged(self) -> None:
+        """
+        Messages that come together are acknowledged at once, and once: the server may hold back what comes
+        next. What is answered needs no more than the answer.
+        """
+        message = "<message from='bob@localhost' to='bot@bridge.localhost'/>"
+        self.server.write(message * 2)
+        self.assertEqual(1, self.server.acknowledged)
+        self.server.write(
+            "<iq type='get' from='bob@localhost' to='bridge.localhost' id='7'><ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+        self.assertIn("type='result'", self.server.read())
+        self.assertEqual(1, self.server.acknowledged)
+
     def test_whatEndsAStreamIsNotSent(self) -> None:
         """
         A stanza that would make a server close the shared stream is refused before a byte is written.

@@ -407,6 +407,14 @@ class InTests(LinkCase):
         super().setUp()
         self.taker = Taking()
 
+    def test_acknowledged(self) -> None:
+        """
+        A message is acknowledged at once: the server may hold back what comes next.
+        """
+        before = self.server.acknowledged
+        self.server.write(f"<message from='bob@localhost' to='{self.me}'/>")
+        self.assertEqual(1, self.server.acknowledged - before)
+
     def test_unclaimed(self) -> None:
         """
         An IQ that nobody takes gets service-unavailable, also from the own account and the server.
