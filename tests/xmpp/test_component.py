@@ -366,7 +366,8 @@ class TrafficTests(ComponentTestCase):
         self.server.write(message * 2)
         self.assertEqual(1, self.server.acknowledged)
         self.server.write(
-            "<iq type='get' from='bob@localhost' to='bridge.localhost' id='7'><ping xmlns='urn:xmpp:ping'/></iq>"
+            "<iq type='get' from='bob@localhost' to='bridge.localhost' id='7'>"
+            "<ping xmlns='urn:xmpp:ping'/></iq>"
         )
         self.assertIn("type='result'", self.server.read())
         self.assertEqual(1, self.server.acknowledged)
