@@ -32,6 +32,9 @@ MAX_DEPTH = 100
 MAX_ELEMENTS = 10_000
 """Elements in a stanza."""
 
+MAX_PREFIXES = 100
+"""Prefixes, declared by tags that a tag stands in: each that declares one more has a table of all of them."""
+
 MAX_STANZA = 512 * 1024
 """Bytes of a stanza that is read: what Prosody lets pass on a server or component stream."""
 
@@ -118,18 +121,18 @@ def _within(outer: Scope, attributes: Mapping[str, str]) -> tuple[Scope, dict[st
     """
     What holds within a start tag, and its other attributes: those without a prefix, and those with one.
     """
-    scope = dict(outer)
+    declared: dict[str, str] = {}
     plain, prefixed = {}, {}
     for name, value in attributes.items():
         if name == "xmlns":
-            scope[""] = value
+            declared[""] = value
         elif ":" not in name:
             plain[name] = value
         elif name.startswith("xmlns:"):
-            _declare(scope, name, value)
+            _declare(declared, name, value)
         else:
             prefixed[name] = value
-    return scope, plain, prefixed
+    return {**outer, **declared} if declared else outer, plain, prefixed
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -243,7 +246,7 @@ class _Tree:
             self._begin()
         self._elements += 1
         if not self._fits():
-            self._scopes.append(_within(self._scopes[-1], attributes)[0])
+            self._scopes.append(self._scopes[-1])
             return
         element = self.newElement(name, attributes)
         parent = self.current
@@ -265,6 +268,8 @@ class _Tree:
                 self._reason = f"elements nested deeper than {MAX_DEPTH} levels"
             elif self._elements > MAX_ELEMENTS:
                 self._reason = f"more than {MAX_ELEMENTS} elements"
+            elif len(self._scopes[-1]) > MAX_PREFIXES:
+                self._reason = f"more than {MAX_PREFIXES} prefixes"
             elif self.parser.CurrentByteIndex - self._start > MAX_STANZA:
                 self._reason = f"more than {MAX_STANZA} bytes"
         return self._reason is None

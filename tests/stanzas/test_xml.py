@@ -16,6 +16,7 @@ from twisted.words.xish.domish import Element, ParserError
 from restbridge.stanzas.xml import (
     MAX_DEPTH,
     MAX_ELEMENTS,
+    MAX_PREFIXES,
     MAX_STANZA,
     MAX_TOKEN,
     NS_CLIENT,
@@ -32,6 +33,14 @@ from restbridge.stanzas.xml import (
 HEADER = (
     b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' id='1'>"
 )
+
+
+def prefixes(number: int) -> bytes:
+    """
+    Declarations of so many.
+    """
+    return b" ".join(b"xmlns:p%d='u'" % each for each in range(number))
+
 
 legal = st.characters(exclude_categories=["Cs", "Cn"]).filter(lambda c: illegalCharacter(c) is None)
 """What XML can hold."""
@@ -130,10 +139,23 @@ class DocumentTests(SynchronousTestCase):
             (f"{MAX_DEPTH} levels", b"<a>" * 100_000 + b"</a>" * 100_000),
             (f"{MAX_ELEMENTS} elements", b"<a>" + b"<b/>" * MAX_ELEMENTS + b"</a>"),
             (f"{MAX_STANZA} bytes", b"<a>" + b"x" * MAX_STANZA + b"<b/></a>"),
+            (f"{MAX_PREFIXES} prefixes", b"<a %b><b/></a>" % prefixes(MAX_PREFIXES)),
         ):
             with self.assertRaises(XMLRefused) as caught:
                 parseDocument(xml)
             self.assertIn(what, str(caught.exception))
+
+    def test_manyPrefixes(self) -> None:
+        """
+        Many tags within many prefixes don't fill the memory, whatever they declare themselves.
+        """
+        outer = b"<a %b>" % prefixes(2000)
+        for tag in (b"<a>", b"<a xmlns='u'>", b"<a xml:b=''>", b"<a xmlns:q='u'>"):
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            self.assertRaises(XMLRefused, parseDocument, outer + tag * 10_000)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 10_000_000, tag)
+            tracemalloc.stop()
 
     @settings(deadline=None)
     @given(st.binary(max_size=200))
@@ -317,6 +339,16 @@ class StreamTests(SynchronousTestCase):
         assert isinstance(iq, Element)
         self.assertEqual(serialize(oversized.stanza), "<message id='1'/>")
         self.assertIn("bytes", oversized.reason)
+
+    def test_pastLimit(self) -> None:
+        """
+        Of what is past a limit nothing is looked at, faults in its names neither.
+        """
+        self.parser.parse(b"<message %b><a><p:b q:x='1' xmlns:r=''/></a></message><iq/>" % prefixes(200))
+        _, oversized, iq = self.events
+        assert isinstance(oversized, OversizedStanza)
+        assert isinstance(iq, Element)
+        self.assertIn("prefixes", oversized.reason)
 
     def test_unfinishedTag(self) -> None:
         """
