@@ -127,22 +127,23 @@ class Membership:
         """
         A change that is to be made now.
         """
-        after = await self._last(link, room)
-        now = int(self._clock.seconds() * 1000)
+        after, earliest = await self._last(link, room)
+        now = max(int(self._clock.seconds() * 1000), earliest)
         change = Change(time=now, user=user.bare, affiliation=affiliation, id=newId(), after=after)
         self._events.announce(room, change)
         return change
 
-    async def _last(self, link: UserLink, room: JID) -> str:
+    async def _last(self, link: UserLink, room: JID) -> tuple[str, int]:
         """
-        The archive's id of the newest message: clocks and whole seconds don't tell what came first.
+        The archive's id of the newest message, and a time after it: clocks and whole seconds don't tell what
+        came first.
         """
         try:
             said = await newest(link, Query(archive=room, limit=1), shown, TIMEOUT)
         except Refusal:
             # There is no archive: only changes will be shown.
-            return ""
-        return str(said[0]["archived"]) if said else ""
+            return "", 0
+        return (str(said[0]["archived"]), said[0]["timestamp"] + 1) if said else ("", 0)
 
 
 async def _affiliate(link: UserLink, room: JID, user: JID, affiliation: str) -> None:

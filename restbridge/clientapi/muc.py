@@ -12,6 +12,7 @@ L{Membership} changes who is in it; what was said and changed is put together in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,10 +78,11 @@ ROOM = {
 }
 """The fields of a room's configuration; a service has its choice of them."""
 
-LATE = 1000
-"""Milliseconds by which a change may be later than the message after it: Prosody tells whole seconds."""
+LATE = 10_000
+"""Milliseconds by which a change may be later than the message after it: by another clock, or because Prosody
+tells whole seconds."""
 
-AHEAD = 100
+AHEAD = 1000
 """Changes that may have come in that time."""
 
 _MEMBERS_ONLY = "muc_membersonly"
@@ -221,13 +223,16 @@ class Muc:
         await self._look(link, room)
         if window.limit == 0:
             return []
-        # With the message of that very time: a change that came before it is on this page, though it may
-        # have been later by its own clock.
-        before = None if window.before is None else window.before + 1
-        latest = None if window.before is None else window.before + LATE
-        said = await newest(link, Query(archive=room, before=before, limit=window.limit + 1), shown, TIMEOUT)
+        before = window.before
+        latest = None if before is None else before + LATE
         changes = await self._store.changes(room, latest, window.limit + AHEAD)
-        found = [item for item in merged(said, changes, room) if window.holds(item["timestamp"])]
+        # A change is told by the message behind it, and those that came with it: so much later that may be.
+        more = 1 + max(Counter(change.after for change in changes).values(), default=0)
+        until = None if before is None else before + more
+        limit = window.limit + 1 + more
+        said = await newest(link, Query(archive=room, before=until, limit=limit), shown, TIMEOUT)
+        everything = merged(said, changes, room, first=len(said) < limit, last=before is None)
+        found = [item for item in everything if window.holds(item["timestamp"])]
         return found[-window.limit :]
 
     async def follow(self, link: UserLink) -> None:

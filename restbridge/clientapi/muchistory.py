@@ -9,6 +9,7 @@ What was said in a room of XEP-0045, and the changes of affiliations in between.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from math import inf
 
@@ -53,26 +54,33 @@ def _sender(message: Element) -> str:
     return address or str(message.getAttribute("from", ""))
 
 
-def merged(said: Sequence[Item], changes: Iterable[Change], room: JID) -> list[Item]:
+def merged(
+    said: Sequence[Item], changes: Iterable[Change], room: JID, *, first: bool, last: bool
+) -> list[Item]:
     """
     Messages and changes of affiliations, in their order: a change comes behind the message that it came
-    after, and is told to have been in between, whatever the clocks say. Where that message is not known, it
-    comes before all, or is left out if it was later: then so was the message.
+    after, and is told to have been in between, whatever the clocks say. Where that message is no more, as it
+    was retracted, the change's own time counts; where it may be one that is not among these, it is left out,
+    unless it comes before all.
 
     @param said: what L{shown} shows, with times that are at least two milliseconds apart.
+    @param first: whether there are no messages before these.
+    @param last: whether there are none after them.
     """
+    times = [item["timestamp"] for item in said]
     after: dict[str, list[Change]] = {item["archived"]: [] for item in said}
-    first = said[0]["timestamp"] if said else inf
     before = []
     for change in changes:
+        place = bisect(times, change.time)
         if change.after in after:
             after[change.after].append(change)
-        elif not change.after or change.time < first:
+        elif not change.after or place == 0:
             before.append(change)
-    found = _shownChanges(before, room, 0, first - 1)
-    for number, item in enumerate(said, 1):
+        elif first and (last or place < len(said)):
+            after[said[place - 1]["archived"]].append(change)
+    found = _shownChanges(before, room, 0, times[0] - 1 if said else inf)
+    for item, following in zip(said, [*times[1:], inf], strict=False):
         found.append({key: value for key, value in item.items() if key != "archived"})
-        following = said[number]["timestamp"] if number < len(said) else inf
         found += _shownChanges(after[item["archived"]], room, item["timestamp"] + 1, following - 1)
     return found
 

@@ -311,7 +311,7 @@ class UserStream:
                 if element.name == "message":
                     # Unasked: what isn't acknowledged when the login ends is delivered once more.
                     self._owe(self._ledger)
-            else:
+            if self._ledger is None or element.name == "presence":
                 self._stream.unasked |= element.name != "iq"
             self._inbound.received(element)
 

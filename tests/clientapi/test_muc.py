@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import assume, given, settings
+from hypothesis.strategies import booleans, lists, sampled_from, tuples
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
 
+from restbridge.clientapi import muc
 from restbridge.clientapi.events import Events
 from restbridge.clientapi.groupchat import STRANGER, Window
-from restbridge.clientapi.history import Archived
+from restbridge.clientapi.history import Archived, Query, _Entry, _told
 from restbridge.clientapi.muc import Muc
 from restbridge.clientapi.muchistory import merged
 from restbridge.clientapi.occupancy import Attendance
@@ -342,9 +345,74 @@ def changed(number: int, after: str, time: int) -> Change:
     )
 
 
+class HistoryTests(MucTestCase):
+    @settings(deadline=None, max_examples=200)
+    @given(
+        moments=lists(tuples(sampled_from((1, 5, 50, 300, 900, 2500)), booleans()), min_size=4, max_size=25),
+        wholeSeconds=booleans(),
+        ahead=sampled_from((-1500, 0, 200, 1500)),
+        limit=sampled_from((1, 2, 3, 7)),
+    )
+    def test_walk(self, moments: list[tuple[int, bool]], wholeSeconds: bool, ahead: int, limit: int) -> None:
+        """
+        Who goes back from page to page sees each item once, whatever the clocks of archive and bridge say.
+
+        @param moments: milliseconds since the one before, and whether a message came then, or a change.
+        @param ahead: the bridge's clock, in milliseconds.
+        """
+        self.setUp()
+        self.patch(muc, "newest", self._newest)
+        self.listing(alice="owner")
+        self._messages: list[_Entry] = []
+        now, latest = 100_000, 0
+        for number, (later, isMessage) in enumerate(moments):
+            now += later
+            if isMessage:
+                time = now // 1000 * 1000 if wholeSeconds else now
+                self._messages.append(_Entry(time, said(f"m{number}", time) | {"id": f"m{number}"}))
+                latest = self._told()[-1]["timestamp"]
+            else:
+                after = self._told()[-1]["archived"] if latest else ""
+                self.record(changed(number, after, max(now + ahead, latest + 1)))
+        whole = self.page(None, 500)
+        self.assertEqual(len(moments), len(whole))
+        times = [item["timestamp"] for item in whole]
+        self.assertEqual(sorted(times), times)
+        assume(len(set(times)) == len(times))
+        walked: list[dict[str, Any]] = []
+        page = self.page(None, limit)
+        while page:
+            walked = page + walked
+            page = self.page(page[0]["timestamp"], limit)
+        self.assertEqual(whole, walked)
+
+    def record(self, change: Change) -> None:
+        self.done(self.store.record(self.room, change))
+
+    def page(self, before: int | None, limit: int) -> list[dict[str, Any]]:
+        """
+        A page of the history.
+        """
+        window = Window(before=before, limit=limit)
+        found: list[dict[str, Any]] = self.done(self.muc.history(self.link, self.room, window))
+        return found
+
+    def _told(self) -> list[dict[str, Any]]:
+        return _told(self._messages, None, complete=True)
+
+    async def _newest(self, link: object, query: Query, item: object, timeout: float) -> list[dict[str, Any]]:
+        """
+        What the archive holds.
+        """
+        found = [one for one in self._told() if query.before is None or one["timestamp"] < query.before]
+        return found[-query.limit :]
+
+
 class MergingTests(SynchronousTestCase):
-    def order(self, messages: list[dict[str, Any]], changes: list[Change]) -> list[tuple[str, int]]:
-        found = merged(messages, changes, JID.parse(ROOM))
+    def order(
+        self, messages: list[dict[str, Any]], changes: list[Change], *, first: bool = True, last: bool = True
+    ) -> list[tuple[str, int]]:
+        found = merged(messages, changes, JID.parse(ROOM), first=first, last=last)
         self.assertTrue(all("archived" not in item for item in found))
         return [(item.get("id", "-"), item["timestamp"]) for item in found]
 
@@ -381,12 +449,15 @@ class MergingTests(SynchronousTestCase):
 
     def test_elsewhere(self) -> None:
         """
-        A change after a message that is not known comes first, unless it was later than that.
+        A change after a message that is no more comes where its own time is; not where that message may be
+        another one that is not known, unless it comes first.
         """
-        self.assertEqual(
-            [("c1", 1), ("c2", 2), ("-", 5)],
-            self.order([said("7", 5)], [changed(1, "", 1), changed(2, "6", 2), changed(3, "8", 6)]),
-        )
+        messages = [said("7", 5), said("8", 10)]
+        changes = [changed(1, "", 1), changed(2, "6", 2), changed(3, "x", 7), changed(4, "y", 11)]
+        known = [("c1", 1), ("c2", 2), ("-", 5), ("c3", 7), ("-", 10)]
+        self.assertEqual([*known, ("c4", 11)], self.order(messages, changes))
+        self.assertEqual(known, self.order(messages, changes, last=False))
+        self.assertEqual(known[:3] + known[4:], self.order(messages, changes, first=False))
         self.assertEqual([("c1", 1)], self.order([], [changed(1, "6", 1)]))
 
     def test_apart(self) -> None:
