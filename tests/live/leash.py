@@ -24,6 +24,9 @@ def main(parent: int, command: list[str]) -> None:
 
     @param parent: the process that must be our parent still; a later death is the kernel's to notice.
     """
+    # Ignored where the tests run in the background of a shell, and by all that is started from there: nothing
+    # would end by Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:

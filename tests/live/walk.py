@@ -15,11 +15,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.docs.snippets import Snippet
-from tests.live.process import LOOPBACK, NotInTime, Process, eventually, freePorts, temporaryFolder
+from tests.live.process import LOOPBACK, Process, eventually, freePorts, temporaryFolder
 
 PORTS = (8080, 15222, 5347, 5000, 5001, 5280, 9093, 443)
 """What the documents' servers listen at."""
@@ -37,8 +37,6 @@ REPEATED = 20.0
 """Seconds in which what is printed has to be what the page shows; an answer may be on its way still."""
 QUIET = 3.0
 """Seconds until a command that listens at no port is at work."""
-PRESSES, PRESSED = 3, 5.0
-"""How often Ctrl-C is pressed until a command ends, and the seconds in between."""
 DONE = "\x01done"
 
 
@@ -230,16 +228,9 @@ def _commands(text: str) -> list[str]:
 
 
 def _interrupt(terminal: Process) -> None:
-    """
-    Ctrl-C, as often as it takes somebody in front of it: Python may be where it is lost.
-    """
-    for _ in range(PRESSES):
-        if terminal.pid is None:
-            return
+    if terminal.pid is not None:
         os.killpg(terminal.pid, signal.SIGINT)
-        with suppress(NotInTime):
-            eventually(lambda: terminal.pid is None, "the end", PRESSED)
-    assert terminal.pid is None, f"{terminal.command} does not end:\n{terminal.log()[-3000:]}"
+    eventually(lambda: terminal.pid is None, f"{terminal.command} to end")
 
 
 def otherPorts() -> dict[int, int]:
