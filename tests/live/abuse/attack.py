@@ -74,6 +74,8 @@ class Conversation:
 
     def __post_init__(self) -> None:
         self._socket = socket.create_connection((LOOPBACK, self.port), 10, (self.source, 0))
+        # Not by the reader: what is sent while it changes may be cut short.
+        self._socket.settimeout(None)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -104,7 +106,6 @@ class Conversation:
         self._socket.close()
 
     def _read(self) -> None:
-        self._socket.settimeout(None)
         with suppress(OSError):
             while data := self._socket.recv(65536):
                 self.said += data
