@@ -28,7 +28,7 @@ from restbridge.parts import Parts
 from restbridge.stanzas.errors import StanzaError, errorReply
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId, takesReply
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 from restbridge.web.site import BridgeSite
 from restbridge.xmpp.component import Component
 from restbridge.xmpp.entity import Entity
@@ -167,7 +167,7 @@ class _Echo:
         self._component = component
 
     def take(self, stanza: Element) -> bool:
-        body = next(stanza.elements(NS_CLIENT, "body"), None)
+        body = firstOf(stanza, NS_CLIENT, "body")
         if stanza.name != "message" or stanza.getAttribute("type") == "error" or body is None:
             return False
         reply = Element((NS_CLIENT, "message"))
@@ -186,7 +186,7 @@ class _Shown:
         self._show = show
 
     def take(self, stanza: Element) -> bool:
-        body = next(stanza.elements(NS_CLIENT, "body"), None)
+        body = firstOf(stanza, NS_CLIENT, "body")
         if stanza.name != "message" or body is None:
             return False
         self._show(f"{stanza['to']} got from {stanza['from']}: {str(body)!r}")

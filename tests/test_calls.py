@@ -128,7 +128,8 @@ class RequestTests(Calls):
         """
         A message, from its request to the answer that the server has taken it.
         """
-        for mediaType, most in (("application/json", 350), ("application/xmpp+xml", 339)):
+        # 28 more than before heads were read, and answers written, here: Twisted did it in some 200.
+        for mediaType, most in (("application/json", 378), ("application/xmpp+xml", 365)):
             headers = {**AUTHORIZATION, "Content-Type": mediaType}
             self.assertCalls(most, partial(self._posted, headers), mediaType)
 
@@ -136,7 +137,7 @@ class RequestTests(Calls):
         """
         A ping of the server, from its request to the answer that it brings.
         """
-        self.assertCalls(302, self._pinged)
+        self.assertCalls(329, self._pinged)
 
     def test_pending(self) -> None:
         """

@@ -40,7 +40,7 @@ from restbridge.stanzas.muc import (
     subjectOf,
 )
 from restbridge.stanzas.replies import newId, resultFor
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 from restbridge.xmpp.entity import NS_INFO, NS_PING
 from restbridge.xmpp.stream import Backoff
 
@@ -221,7 +221,7 @@ class Place:
         """
         A ping to oneself comes back through the room where that doesn't answer it.
         """
-        if iq.getAttribute("type") != "get" or next(iq.elements(NS_PING, "ping"), None) is None:
+        if iq.getAttribute("type") != "get" or firstOf(iq, NS_PING, "ping") is None:
             return False
         self._wire.send(resultFor(iq))
         return True
@@ -267,7 +267,7 @@ class Place:
         if subjectOf(message) is not None:
             self._settled = True
             return True
-        return next(message.elements(NS_DELAY, "delay"), None) is not None
+        return firstOf(message, NS_DELAY, "delay") is not None
 
     async def _attend(self) -> None:
         """
@@ -363,8 +363,8 @@ class Place:
         if presence.getAttribute("type") != "unavailable":
             return
         codes = statuses(presence)
-        user = next(presence.elements(NS_MUC_USER, "x"), None)
-        if user is not None and next(user.elements(NS_MUC_USER, "destroy"), None) is not None:
+        user = firstOf(presence, NS_MUC_USER, "x")
+        if user is not None and firstOf(user, NS_MUC_USER, "destroy") is not None:
             raise NotIn("the room was destroyed")
         found = [words for code, words in _ENDS.items() if code in codes]
         raise NotIn(found[0] if found else "it has left")

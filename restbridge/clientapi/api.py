@@ -21,10 +21,11 @@ from restbridge.clientapi.events import Events
 from restbridge.clientapi.rooms import Rooms
 from restbridge.stanzas.media import JSON
 from restbridge.stanzas.xml import XMLRefused
-from restbridge.web.answer import Answer, Refusal, refusalFor, write
+from restbridge.web.answer import Answer, Refusal, refusalFor
 from restbridge.web.grants import QUERY, SEND
 from restbridge.web.guard import Guard, Presented, UserPrincipal, permit, presentsCredentials
 from restbridge.web.idempotency import Keyed, Once
+from restbridge.web.routes import route
 from restbridge.web.site import BridgeRequest
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="restbridge", charset="UTF-8"')
@@ -47,11 +48,11 @@ def _resource(app: Klein, *urls: str) -> Callable[[Resource], Resource]:
     """
 
     def decorate(resource: Resource) -> Resource:
-        async def route(self: ClientAPI, request: BridgeRequest, **path: str) -> bytes:
-            return write(request, await self.answer(request, resource(self), path))
+        async def served(self: ClientAPI, request: BridgeRequest, **path: str) -> Answer:
+            return await self.answer(request, resource(self), path)
 
         for url in urls:
-            app.route(url, endpoint=url, strict_slashes=False)(route)
+            route(app, url, endpoint=url, strict_slashes=False)(served)
         return resource
 
     return decorate
@@ -121,15 +122,16 @@ class ClientAPI:
         """
         return {"GET": self._rooms.history, "POST": self._rooms.send}
 
-    @app.route("/api/sse", strict_slashes=False)
-    async def sse(self, request: BridgeRequest) -> bytes:
+    @route(app, "/api/sse", strict_slashes=False)
+    async def sse(self, request: BridgeRequest) -> Answer | None:
         """
         What is written to the user, as it happens: an answer that stays open.
         """
         if request.method == b"OPTIONS":
-            return write(request, _options(request, ("GET",)))
+            return _options(request, ("GET",))
         user = await self._user(request, ("GET",))
-        return await self._events.serve(request, user.link, self._rooms.follow)
+        await self._events.serve(request, user.link, self._rooms.follow)
+        return None
 
     async def answer(
         self, request: BridgeRequest, endpoints: Mapping[str, Endpoint], path: Mapping[str, str]
@@ -151,7 +153,7 @@ class ClientAPI:
             call = Call(link=user.link, path=parts, query=request.query, body=body, id=used)
             return await endpoints[method](call)
 
-        return await self._once.answer(request, user.keySpace, served, partial(_refused, request))
+        return await self._once.answer(request, user.keySpace, served, partial(self.refuse, request))
 
     async def _user(self, request: BridgeRequest, methods: Container[str]) -> UserPrincipal:
         """
@@ -167,19 +169,15 @@ class ClientAPI:
         self._contacts.attend(user.link)
         return user
 
-    def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
+    def refuse(self, request: BridgeRequest, failure: Failure) -> Answer:
         """
-        Say why it isn't answered: in one JSON string, where HTTP's status doesn't say it all.
+        Why it isn't answered: in one JSON string, where HTTP's status doesn't say it all.
         """
-        return write(request, _refused(request, failure))
-
-
-def _refused(request: BridgeRequest, failure: Failure) -> Answer:
-    if failure.check(NotFound):
-        return said(Refusal(404))
-    if failure.check(XMLRefused):
-        return said(Refusal(400, text=failure.getErrorMessage()))
-    return said(refusalFor(request, failure))
+        if failure.check(NotFound):
+            return said(Refusal(404))
+        if failure.check(XMLRefused):
+            return said(Refusal(400, text=failure.getErrorMessage()))
+        return said(refusalFor(request, failure))
 
 
 def _options(request: BridgeRequest, methods: Container[str]) -> Answer:

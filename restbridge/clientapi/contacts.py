@@ -27,7 +27,7 @@ from restbridge.clientapi.history import Item
 from restbridge.stanzas.errors import NoAnswer, StanzaError, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId, resultFor
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 from restbridge.web.answer import Answer, Refusal, asJSON, unavailable
 from restbridge.xmpp.entity import NS_INFO
 
@@ -84,7 +84,7 @@ class Asking:
         """
         Something has changed in the roster (section 2.1.6).
         """
-        query = next(iq.elements(NS_ROSTER, "query"), None)
+        query = firstOf(iq, NS_ROSTER, "query")
         if query is None:
             return False
         for contact, item in _items(query).items():
@@ -230,7 +230,7 @@ async def roster(call: Call) -> dict[str, Element]:
     iq.addElement((NS_ROSTER, "query"))
     answer = await call.link.request(iq, call.timeout)
     _check(answer)
-    query = next(answer.elements(NS_ROSTER, "query"), None)
+    query = firstOf(answer, NS_ROSTER, "query")
     return {} if query is None else _items(query)
 
 

@@ -25,7 +25,7 @@ from restbridge.clientapi.ledger import Known
 from restbridge.clientapi.messages import item
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
-from restbridge.stanzas.xml import NS_CLIENT, illegalCharacter
+from restbridge.stanzas.xml import NS_CLIENT, firstOf, illegalCharacter
 from restbridge.store.rooms import Change
 
 NS_CARBONS = "urn:xmpp:carbons:2"
@@ -221,7 +221,7 @@ def _message(stanza: Element, own: str) -> Element | None:
     if stanza["from"] == own:
         for carbon in stanza.elements(NS_CARBONS, "received"):
             for forwarded in carbon.elements(NS_FORWARD, "forwarded"):
-                return next(forwarded.elements(NS_CLIENT, "message"), None)
+                return firstOf(forwarded, NS_CLIENT, "message")
     return stanza
 
 

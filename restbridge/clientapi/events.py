@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -205,12 +205,11 @@ class Events:
         feed = self._feeds.get(user)
         return feed.link if feed is not None and feed.isOpen else None
 
-    async def serve(self, request: BridgeRequest, link: UserLink, follow: Follow) -> bytes:
+    async def serve(self, request: BridgeRequest, link: UserLink, follow: Follow) -> None:
         """
         Answer with the events of a user, for as long as client and login are there.
 
         @param follow: has more of them published, and finds those that were missed; it doesn't fail.
-        @return: nothing that is still to be written.
         @raise LinkDown: or a L{Refusal}; nothing is written yet.
         """
         outlet = Outlet(request=request, clock=self._clock)
@@ -223,14 +222,13 @@ class Events:
             await _forked(entering).addTimeout(PATIENCE, self._clock, lambda _, __: None)
             outlet.open()
             await self._run(reader, link, entering)
-        except CancelledError:
-            # The client has left, and the request with it.
+        except Exception:
+            # The client has left, and the request with it; or something failed that nobody has thought of.
             outlet.end()
             raise
         finally:
             feed.leave(reader)
         outlet.close()
-        return b""
 
     def _unexpected(self, failure: Failure) -> None:
         self.log.failure("A user's rooms are not followed", failure)

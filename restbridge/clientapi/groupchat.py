@@ -25,7 +25,7 @@ from restbridge.clientapi.history import Archived, Item
 from restbridge.stanzas.errors import StanzaError, errorOf
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.replies import newId
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 from restbridge.store.rooms import Change
 from restbridge.web.answer import Refusal
 
@@ -233,7 +233,7 @@ def only(parent: Element, uri: str, name: str) -> Element:
     """
     The first child of that name; an empty element where there is none.
     """
-    return next(parent.elements(uri, name), None) or Element((uri, name))
+    return firstOf(parent, uri, name) or Element((uri, name))
 
 
 def bareAddress(text: str) -> str | None:
@@ -337,7 +337,7 @@ def shownContent(message: Element) -> Item:
     What the API shows of what a message says: body, marker, or that it asks for markers.
     """
     shown: Item = {}
-    body = next(message.elements(NS_CLIENT, "body"), None)
+    body = firstOf(message, NS_CLIENT, "body")
     if body is not None:
         shown["body"] = str(body)
     for child in message.elements():

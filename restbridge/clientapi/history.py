@@ -27,7 +27,7 @@ from restbridge.clientapi.dataforms import addForm
 from restbridge.stanzas.errors import errorOf
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 from restbridge.web.answer import Refusal, unavailable
 from restbridge.xmpp.archive import NS_MAM
 
@@ -229,14 +229,17 @@ def unpacked(message: Element) -> Archived | None:
     """
     What an archive forwards; L{None} for what it should not.
     """
+    result = firstOf(message, NS_MAM, "result")
+    forwarded = None if result is None else firstOf(result, NS_FORWARD, "forwarded")
+    if result is None or forwarded is None:
+        return None
+    delay, inner = firstOf(forwarded, NS_DELAY, "delay"), firstOf(forwarded, NS_CLIENT, "message")
+    if delay is None or inner is None:
+        return None
     try:
-        result = next(message.elements(NS_MAM, "result"))
-        forwarded = next(result.elements(NS_FORWARD, "forwarded"))
-        stamp = next(forwarded.elements(NS_DELAY, "delay"))["stamp"]
-        inner = next(forwarded.elements(NS_CLIENT, "message"))
-        time = milliseconds(datetime.fromisoformat(stamp))
+        time = milliseconds(datetime.fromisoformat(delay["stamp"]))
         found = Archived(id=result["id"], timestamp=time, message=inner)
-    except (StopIteration, KeyError, ValueError, OverflowError):
+    except (KeyError, ValueError, OverflowError):
         return None
     owner = message.getAttribute("from") or JID.parse(message["to"]).bare
     for end in ("from", "to"):

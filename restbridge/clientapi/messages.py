@@ -9,7 +9,7 @@ from twisted.words.xish.domish import Element
 from restbridge.clientapi.call import Call, address, before, limit, text
 from restbridge.clientapi.history import Archived, Item, Query, newest
 from restbridge.stanzas.jid import JID, InvalidJID
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 from restbridge.web.answer import Answer, asJSON
 
 NS_PROPERTIES = "http://www.jivesoftware.com/xmlns/xmpp/properties"
@@ -88,7 +88,7 @@ def item(archived: Archived) -> Item | None:
 
 
 def _shown(message: Element) -> Item | None:
-    body = next(message.elements(NS_CLIENT, "body"), None)
+    body = firstOf(message, NS_CLIENT, "body")
     if body is None or message.getAttribute("type", "normal") not in ("chat", "normal"):
         return None
     try:
@@ -108,7 +108,7 @@ def _thread(message: Element) -> dict[str, str]:
     """
     The thread that a message belongs to, and that one's parent (RFC 6121, section 5.2.5).
     """
-    thread = next(message.elements(NS_CLIENT, "thread"), None)
+    thread = firstOf(message, NS_CLIENT, "thread")
     if thread is None:
         return {}
     parent = thread.getAttribute("parent")
@@ -122,8 +122,8 @@ def _properties(message: Element) -> dict[str, str]:
     found = {}
     for properties in message.elements(NS_PROPERTIES, "properties"):
         for each in properties.elements(NS_PROPERTIES, "property"):
-            name = next(each.elements(NS_PROPERTIES, "name"), None)
-            value = next(each.elements(NS_PROPERTIES, "value"), None)
+            name = firstOf(each, NS_PROPERTIES, "name")
+            value = firstOf(each, NS_PROPERTIES, "value")
             if name is not None and value is not None:
                 found[str(name)] = str(value)
     return found

@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from restbridge.config import HTTP
 from restbridge.metrics.collector import Watched, registryOf
-from restbridge.web.answer import Answer, ownFault, refusalAnswer, write
+from restbridge.web.answer import Answer, ownFault, refusalAnswer
 from restbridge.web.site import BridgeRequest, BridgeSite, NotFound
 from restbridge.webhook.backlog import Backlog
 
@@ -46,10 +46,10 @@ class Home(Page):
     def __init__(self) -> None:
         super().__init__(b"/")
 
-    def render(self, request: BridgeRequest) -> bytes:
+    def answer(self, request: BridgeRequest) -> Answer:
         if not self.isAsked(request):
-            return super().render(request)
-        return write(request, Answer(200, HOME, "text/html; charset=utf-8"))
+            return super().answer(request)
+        return Answer(200, HOME, "text/html; charset=utf-8")
 
 
 class Metrics(Page):
@@ -64,7 +64,7 @@ class Metrics(Page):
         self._registry = registry
         self._backlog = backlog
 
-    def render(self, request: BridgeRequest) -> bytes | int:  # type: ignore[override]  # it may take a while
+    def render(self, request: BridgeRequest) -> int:
         if not self.isAsked(request):
             return super().render(request)
         told = Deferred.fromCoroutine(self._told(request.accept)).addErrback(self._failed, request)
@@ -85,8 +85,7 @@ class Metrics(Page):
 
 def _finish(answer: Answer, request: BridgeRequest) -> None:
     if not request.left:
-        request.write(write(request, answer))
-        request.finish()
+        request.reply(answer)
 
 
 class MetricsSite(BridgeSite):

@@ -15,7 +15,7 @@ from twisted.web.http import CACHED
 
 from restbridge.openapi.document import document
 from restbridge.stanzas.media import HTML, JSON
-from restbridge.web.answer import Answer, Headers, write
+from restbridge.web.answer import Answer, Headers
 from restbridge.web.site import BridgeRequest, NotFound
 
 _FILES = {
@@ -82,14 +82,14 @@ class Documents(NotFound):
         super().__init__()
         self._documents = documents
 
-    def render(self, request: BridgeRequest) -> bytes:
+    def answer(self, request: BridgeRequest) -> Answer:
         document = self._documents.get(request.path)
         if document is None or request.method not in (b"GET", b"HEAD"):
-            return super().render(request)
-        headers = (("Cache-Control", "no-cache"), *document.headers)
+            return super().answer(request)
+        headers = (("Cache-Control", "no-cache"), ("ETag", document.tag.decode()), *document.headers)
         if request.setETag(document.tag) is CACHED:
-            return write(request, Answer(304, headers=headers))
-        return write(request, Answer(200, document.body, document.mediaType, headers))
+            return Answer(304, headers=headers)
+        return Answer(200, document.body, document.mediaType, headers)
 
 
 class Page(Documents):
@@ -97,11 +97,11 @@ class Page(Documents):
     Likewise, and the way to the page for who left its last slash out.
     """
 
-    def render(self, request: BridgeRequest) -> bytes:
+    def answer(self, request: BridgeRequest) -> Answer:
         if request.path == b"/docs":
             # Relative, for a proxy that serves all this under a path of its own.
-            return write(request, Answer(301, headers=(("Location", "docs/"),)))
-        return super().render(request)
+            return Answer(301, headers=(("Location", "docs/"),))
+        return super().answer(request)
 
 
 def openAPI() -> Documents:

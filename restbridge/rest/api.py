@@ -34,7 +34,7 @@ from restbridge.stanzas.media import (
     essence,
 )
 from restbridge.stanzas.xml import XMLRefused
-from restbridge.web.answer import Answer, Headers, Refusal, notFound, refusalAnswer, refusalFor, write
+from restbridge.web.answer import Answer, Headers, Refusal, notFound, refusalAnswer, refusalFor
 from restbridge.web.guard import Guard, Principal, guardedRoute
 from restbridge.web.idempotency import Keyed, Once
 from restbridge.web.quota import Places
@@ -105,7 +105,7 @@ class RestAPI:
                 return await self._batch(request, call, principal, keyed)
             return await self.answer(_decoded(call, parameters), call, principal, keyed)
 
-        return await self._once.answer(request, principal.keySpace, sent, partial(_refused, request))
+        return await self._once.answer(request, principal.keySpace, sent, partial(self.refuse, request))
 
     @guardedRoute(app, "/rest/<name>/", methods=["GET"])
     @guardedRoute(app, "/rest/<name>/<path:to>", methods=["GET"])
@@ -173,23 +173,19 @@ class RestAPI:
         results = await self._batches.results(lines, send, refuse)
         return answered(results, call.accept, call.mediaType)
 
-    def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
+    def refuse(self, request: BridgeRequest, failure: Failure) -> Answer:
         """
-        Say why it isn't answered, in the form that the caller reads.
+        Why it isn't answered, in the form that the caller reads.
         """
-        return write(request, _refused(request, failure))
+        accept = request.accept
+        if essence(_header(request, b"content-type") or "") in LINES:
+            # Who sends these reads JSON; mod_rest, who doesn't know them, would say it in HTML.
+            accept = f"{accept},{JSON}"
+        return refusalAnswer(refusalFor(request, failure), accept)
 
 
 def _again(principal: Principal, keyed: Keyed | None) -> Again:
     return never if keyed is None else lambda: principal.restored(keyed.remaining())
-
-
-def _refused(request: BridgeRequest, failure: Failure) -> Answer:
-    accept = request.accept
-    if essence(_header(request, b"content-type") or "") in LINES:
-        # Who sends these reads JSON; mod_rest, who doesn't know them, would say it in HTML.
-        accept = f"{accept},{JSON}"
-    return refusalAnswer(refusalFor(request, failure), accept)
 
 
 def _decoded(call: Call, parameters: str | None, *, asModRest: bool = False) -> Mapped:

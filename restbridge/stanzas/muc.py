@@ -9,7 +9,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
-from restbridge.stanzas.xml import NS_CLIENT
+from restbridge.stanzas.xml import NS_CLIENT, firstOf
 
 NS_MUC = "http://jabber.org/protocol/muc"
 NS_MUC_USER = f"{NS_MUC}#user"
@@ -70,9 +70,9 @@ def subjectOf(stanza: Element) -> str | None:
     """
     if stanza.name != "message" or stanza.getAttribute("type") != "groupchat":
         return None
-    if next(stanza.elements(NS_CLIENT, "body"), None) is not None:
+    if firstOf(stanza, NS_CLIENT, "body") is not None:
         return None
-    subject = next(stanza.elements(NS_CLIENT, "subject"), None)
+    subject = firstOf(stanza, NS_CLIENT, "subject")
     return None if subject is None else str(subject)
 
 
@@ -85,4 +85,4 @@ def isFromRoom(stanza: Element) -> bool:
         return False
     if stanza.name == "message" and stanza.getAttribute("type") == "groupchat":
         return "/" in stanza.getAttribute("to", "")
-    return next(stanza.elements(NS_MUC_USER, "x"), None) is not None
+    return firstOf(stanza, NS_MUC_USER, "x") is not None

@@ -105,7 +105,6 @@ def childOf(parent: Element, name: str, uri: str | None = None, text: str = "") 
     """
     uri = uri or parent.uri
     child = Element((uri, name), uri)
-    child.parent = parent
     parent.children.append(child)
     if text:
         child.children.append(text)

@@ -90,6 +90,18 @@ def illegalCharacter(text: str) -> str | None:
     return found.group() if found else None
 
 
+def firstOf(parent: Element, uri: str, name: str) -> Element | None:
+    """
+    The first child element of that name.
+    """
+    # domish's own asks each child for the interfaces that it provides.
+    children: list[Element | str] = parent.children
+    for child in children:
+        if not isinstance(child, str) and child.name == name and child.uri == uri:
+            return child
+    return None
+
+
 @attrs.define(kw_only=True)
 class OversizedStanza:
     """
@@ -166,6 +178,18 @@ def _qualified(attributes: Mapping[str, str], scope: Scope) -> dict[Any, str]:
     return found
 
 
+def _refuse(what: str) -> Callable[..., NoReturn]:
+    def refuse(*_: object) -> NoReturn:
+        raise XMLRefused(f"{what} is not allowed in XMPP (RFC 6120, section 11.1)")
+
+    return refuse
+
+
+_refuseDoctype = _refuse("a DOCTYPE")
+_refuseComment = _refuse("a comment")
+_refuseInstruction = _refuse("a processing instruction")
+
+
 class _Tree:
     """
     Makes elements of expat's events, up to the limits; past them, only counts levels.
@@ -186,7 +210,9 @@ class _Tree:
         self.complete = complete
         self.oversized = oversized
         self.depth = 0
-        self.current: Element | None = None
+        # Those that are open, the outermost first. That an element names its parent, as domish has it, would
+        # leave all that comes to the garbage collector.
+        self._open: list[Element] = []
         self._text: list[str] = []
         self._elements = 0
         self._start = 0
@@ -206,16 +232,9 @@ class _Tree:
         parser.StartElementHandler = self._started
         parser.EndElementHandler = self._ended
         parser.CharacterDataHandler = self._characters
-        parser.StartDoctypeDeclHandler = self._refuse("a DOCTYPE")
-        parser.CommentHandler = self._refuse("a comment")
-        parser.ProcessingInstructionHandler = self._refuse("a processing instruction")
-
-    @staticmethod
-    def _refuse(what: str) -> Callable[..., NoReturn]:
-        def refuse(*_: object) -> NoReturn:
-            raise XMLRefused(f"{what} is not allowed in XMPP (RFC 6120, section 11.1)")
-
-        return refuse
+        parser.StartDoctypeDeclHandler = _refuseDoctype
+        parser.CommentHandler = _refuseComment
+        parser.ProcessingInstructionHandler = _refuseInstruction
 
     def newElement(self, name: str, attributes: dict[str, str]) -> Element:
         """
@@ -249,13 +268,12 @@ class _Tree:
             self._scopes.append(self._scopes[-1])
             return
         element = self.newElement(name, attributes)
-        parent = self.current
-        if parent is not None:
+        if self._open:
+            parent = self._open[-1]
             if self._text:
                 self._flush(parent)
-            element.parent = parent
             parent.children.append(element)
-        self.current = element
+        self._open.append(element)
 
     def _begin(self) -> None:
         self._elements = 0
@@ -275,7 +293,7 @@ class _Tree:
         return self._reason is None
 
     def _characters(self, text: str) -> None:
-        if self.current is not None and self._fits():
+        if self._open and self._fits():
             self._text.append(text)
 
     def _flush(self, element: Element) -> None:
@@ -285,24 +303,22 @@ class _Tree:
     def _ended(self, _: str) -> None:
         self.depth -= 1
         self._scopes.pop()
-        element = self.current
-        if element is None:
+        if not self._open:
             return
-        if self._text and self._reason is None:
-            self._flush(element)
+        outermost = self._open[0]
+        if self._reason is None:
+            element = self._open.pop()
+            if self._text:
+                self._flush(element)
         if self.depth == self.stanzaDepth - 1:
-            self._finish(element)
-        elif self._reason is None:
-            self.current = element.parent
+            self._finish(outermost)
 
     def _finish(self, element: Element) -> None:
-        self.current = None
+        self._open.clear()
         self._text.clear()
         if self._reason is None:
             self.complete(element)
             return
-        while element.parent is not None:
-            element = element.parent
         element.children.clear()
         self.oversized(OversizedStanza(stanza=element, reason=self._reason))
 

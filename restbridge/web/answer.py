@@ -37,6 +37,7 @@ class Answer:
     A whole HTTP answer.
 
     @ivar mediaType: of the body; L{None} where there is no body.
+    @ivar headers: beside those that tell of the body.
     """
 
     status: int
@@ -194,19 +195,3 @@ def _asHTML(refusal: Refusal) -> bytes:
         f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>{title}</title></head>"
         f"<body><h1>{title}</h1><p>{text}</p></body></html>\n"
     ).encode()
-
-
-def write(request: IRequest, answer: Answer) -> bytes:
-    """
-    Set an answer's status and headers on a request.
-
-    @return: the body, which is still to be written.
-    """
-    request.setResponseCode(answer.status)
-    for name, value in answer.headers:
-        request.responseHeaders.addRawHeader(name, value)
-    if answer.mediaType is not None:
-        request.setHeader(b"content-type", answer.mediaType.encode("ascii"))
-    if answer.status != HTTPStatus.NO_CONTENT:
-        request.setHeader(b"content-length", b"%d" % len(answer.body))
-    return answer.body

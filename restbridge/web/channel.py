@@ -6,6 +6,7 @@ HTTP/1.1 from a client that may be slow, or worse.
     idle    --first byte-->    headers --the last of them--> body --the last byte--> answer -> idle
     idle_timeout: closed       header_timeout: 408           body_timeout, one second more for each KiB: 408
 
+    all of a request at once  -> answer, without the rest (L{restbridge.web.head})
     an answer that isn't read -> no more requests are read, or answered -> idle_timeout: closed
     pipelined requests        -> one in a turn of the reactor
 """
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from restbridge.config import HTTP
+from restbridge.web.head import Whole, whole
 from restbridge.web.requestid import HEADER
 
 RATE = 1024
@@ -104,6 +106,36 @@ class BoundedChannel(HTTPChannel):
         self.paused = False
         super().connectionLost(reason)
         self._disarm()
+
+    def dataReceived(self, data: bytes) -> None:
+        request = whole(data, self.totalHeadersSize) if self._awaitsRequest() else None
+        if request is None:
+            super().dataReceived(data)
+        else:
+            self._take(request)
+
+    def _awaitsRequest(self) -> bool:
+        """
+        Whether what comes next is the first byte of a request, and would be answered.
+        """
+        return not (
+            self._reading or self.requests or self._buffer or self.paused or self.transport.disconnecting
+        ) and bool(self.line_mode and self.persistent)
+
+    def _take(self, given: Whole) -> None:
+        """
+        What Twisted's parser does with a request, without its states: none of them would last.
+        """
+        request = self.requestFactory(self, False)
+        self.requests.append(request)
+        for name, value in given.fields:
+            request.requestHeaders.addRawHeader(name, value)
+        self._command, self._path, self._version = given.method, given.target, b"HTTP/1.1"
+        self.length = len(given.body)
+        super().allHeadersReceived()
+        if given.body:
+            request.handleContentChunk(given.body)
+        self.allContentReceived()
 
     def resetTimeout(self) -> None:
         # Called with all that comes in: only the first byte of a request changes the deadline.

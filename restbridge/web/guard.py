@@ -25,11 +25,12 @@ from klein import Klein
 from restbridge.boundaries import Credential, LastingLink, Link, Occupants, UserLink, Users
 from restbridge.config import Account, Glob
 from restbridge.stanzas.jid import JID, InvalidJID
-from restbridge.web.answer import Answer, Refusal, write
+from restbridge.web.answer import Answer, Refusal
 from restbridge.web.credentials import Credentials
 from restbridge.web.grants import ADMIN, SCOPES, Grant, TokenRefused
 from restbridge.web.oauth2 import OAuth2, insufficientScope, invalidToken
 from restbridge.web.quota import Quota
+from restbridge.web.routes import route
 from restbridge.web.site import BridgeRequest
 
 CHALLENGES = (
@@ -505,11 +506,11 @@ def guardedRoute(app: Klein, url: str, **options: Any) -> Callable[[Endpoint], E
     """
 
     def decorate(endpoint: Endpoint) -> Endpoint:
-        @app.route(url, **options)
+        @route(app, url, **options)
         @wraps(endpoint)
-        async def route(self: Guarded, request: BridgeRequest, **parts: Any) -> bytes:
+        async def guarded(self: Guarded, request: BridgeRequest, **parts: Any) -> Answer:
             principal = await self.guard.principal(Presented.by(request))
-            return write(request, await endpoint(self, request, principal, **parts))
+            return await endpoint(self, request, principal, **parts)
 
         return endpoint
 

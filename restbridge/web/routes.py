@@ -3,8 +3,8 @@ The way from a request to its Klein route, and back with what that returns.
 
 ::
 
-    method, path -> the app's url_map (remembered) -> endpoint -> bytes                -> written
-                                                              -> failure -> api.refuse -> written
+    method, path -> the app's url_map (remembered) -> endpoint -> Answer                -> written
+                                                               -> failure -> api.refuse -> written
     the client leaves -> what is under way is cancelled
 
 Klein's own resource binds and matches each request anew, and takes it through several more Deferreds: by
@@ -14,9 +14,9 @@ route").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from klein import Klein
 from twisted.internet.defer import CancelledError, fail
@@ -28,6 +28,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from restbridge.logs import About
 from restbridge.tally import NOWHERE
+from restbridge.web.answer import Answer
 from restbridge.web.site import BridgeRequest
 
 REMEMBERED = 1024
@@ -40,18 +41,29 @@ Match: TypeAlias = tuple[str, str, Mapping[str, str]]
 """A rule, its endpoint's name, and the variable segments of the path."""
 
 
+Handler = TypeVar("Handler", bound=Callable[..., Coroutine[Any, Any, Answer | None]])
+
+
+def route(app: Klein, url: str, **options: Any) -> Callable[[Handler], Handler]:
+    """
+    One of an L{API}'s routes.
+    """
+    # Klein's own type says what its resource can show, which is not asked here.
+    decorate: Any = app.route(url, **options)
+    return decorate  # type: ignore[no-any-return]  # as said
+
+
 class API(Protocol):
     """
-    What has routes: C{async} methods that return the body of an answer whose status and headers they have
-    set.
+    What has routes: C{async} methods that return an L{Answer}, or L{None} where they have written all of it.
     """
 
     @property
     def app(self) -> Klein: ...
 
-    def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
+    def refuse(self, request: BridgeRequest, failure: Failure) -> Answer:
         """
-        The body for a request that could not be answered, or that no route takes
+        The answer to a request that could not be answered, or that no route takes
         (L{werkzeug.exceptions.HTTPException}); likewise.
         """
 
@@ -78,31 +90,31 @@ class Routed(Resource):
             work: Any = fail(Failure())
         else:
             work = self._app.execute_endpoint(endpoint, request, **parts)
-        work.addErrback(self._refused, request).addCallback(_finish, request).addErrback(
-            self._broken, request
-        )
+        work.addCallbacks(_finish, self._refused, (request,), errbackArgs=(request,))
+        work.addErrback(self._broken, request)
         request.whenLeft(work.cancel)
         return NOT_DONE_YET
 
-    def _refused(self, failure: Failure, request: BridgeRequest) -> bytes:
+    def _refused(self, failure: Failure, request: BridgeRequest) -> None:
         # It may be another request's work in which this one's came to its end.
         with About(request.id):
             if not request.left:
-                return self._api.refuse(request, failure)
-            if failure.check(CancelledError) is None:
+                request.reply(self._api.refuse(request, failure))
+            elif failure.check(CancelledError) is None:
                 self.log.failure("Something failed whose client has left", failure)
-        return b""
 
     def _broken(self, failure: Failure, request: BridgeRequest) -> None:
         with About(request.id):
-            self.log.failure("A request could not be refused", failure)
             request.processingFailed(failure)
 
 
-def _finish(body: bytes, request: BridgeRequest) -> None:
-    if not request.left:
-        request.write(body)
+def _finish(answer: Answer | None, request: BridgeRequest) -> None:
+    if request.left:
+        return
+    if answer is None:
         request.finish()
+    else:
+        request.reply(answer)
 
 
 def _matching(app: Klein) -> Callable[[str, str], Match]:

@@ -130,11 +130,6 @@ class Connection(BoundedChannel):
         self._whenEnding.clear()
         super().requestDone(request)
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        if self.ending:
-            headers.setRawHeaders(b"Connection", [b"close"])
-        super().writeHeaders(version, code, reason, headers)
-
 
 class Connections:
     """

@@ -4,28 +4,31 @@ The web server: what is mounted where, and what holds for every request whatever
 ::
 
     bytes -> BridgeRequest (body bounded in memory) -> CORS -> the mount of the first path segment
+                                                               Answer -> reply -> bytes
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, lru_cache
 from io import BytesIO
 from string import punctuation
-from time import monotonic
+from time import monotonic, time
 from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
+from twisted.web.http import NO_BODY_CODES, RESPONSES, datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site, version
 
 from restbridge.config import HTTP
-from restbridge.logs import About, wants
+from restbridge.logs import About, tell, wants
 from restbridge.tally import NOWHERE, Requests
-from restbridge.web.answer import Answer, Refusal, notFound, refusalAnswer, unavailable, write
+from restbridge.web.answer import Answer, Refusal, notFound, ownFault, refusalAnswer, unavailable
 from restbridge.web.channel import closing
 from restbridge.web.cors import allowOrigin, preflight
 from restbridge.web.requestid import HEADER, requestIdOf
@@ -79,6 +82,10 @@ class BridgeRequest(Request):
             self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self.closed:
+            # It has its answer, and no more time than that takes to be read.
+            self.channel.setTimeout(self.site.settings.idleTimeout)
+            return
         # Twisted's own runs an e-mail parser over each Content-Type and reads forms into args.
         self.content.seek(0)
         self.args: dict[bytes, list[bytes]] = {}
@@ -87,18 +94,67 @@ class BridgeRequest(Request):
         self.process()
 
     def process(self) -> None:
-        self.responseHeaders.addRawHeader(HEADER, self.id.encode())
         with About(self.id):
             self._process()
 
     def _process(self) -> None:
         allowOrigin(self, self.site.settings.corsOrigins)
         answer = preflight(self, self.site.settings.corsOrigins) or self._refused()
-        if answer is None:
+        if answer is not None:
+            self.reply(answer)
+        elif self.path == b"*":
             super().process()
+        else:
+            try:
+                self.render(self.site.getResourceFor(self))
+            except Exception:
+                self.processingFailed(Failure())
+
+    def reply(self, answer: Answer) -> None:
+        """
+        Send a whole answer, in one piece: what C{write} does for one that comes in several, in a fraction of
+        the time. Where part of one has gone out the connection is broken: what is missing of it can't be told
+        from what is all, unless the connection ends too early.
+        """
+        if self.startedWriting:
+            self.site.log(self)
+            self.channel.transport.abortConnection()
             return
-        self.write(write(self, answer))
+        self.setResponseCode(answer.status)
+        head = [_firstLines(self.clientproto, answer.status), _date(int(time())), self.id.encode()]
+        if answer.mediaType is not None:
+            head.append(_contentType(answer.mediaType))
+        if answer.status not in NO_BODY_CODES:
+            head.append(b"\r\nContent-Length: %d" % len(answer.body))
+        if answer.headers:
+            head += _lines(_headers(answer.headers))
+        self._sayEnding()
+        head += _lines(self.responseHeaders)
+        head.append(b"\r\n\r\n")
+        if self.method != b"HEAD" and answer.status not in NO_BODY_CODES:
+            head.append(answer.body)
+            self.sentLength = len(answer.body)
+        self.startedWriting = 1
+        self.channel.write(b"".join(head))
         self.finish()
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting:
+            self.setHeader(b"Server", version)
+            self.setHeader(b"Date", datetimeToString())
+            self.responseHeaders.addRawHeader(HEADER, self.id.encode())
+            self._sayEnding()
+        super().write(data)
+
+    def _sayEnding(self) -> None:
+        if self.channel.ending:
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        self.site.log_.failure("A request could not be answered", reason)
+        if not (self.finished or self.left):
+            self.reply(refusalAnswer(ownFault(), self.accept))
+        return reason
 
     def _refused(self) -> Answer | None:
         limit = self.site.settings.maxBody
@@ -163,11 +219,50 @@ class BridgeRequest(Request):
         return b"localhost"
 
 
+@lru_cache(64)
+def _firstLines(protocol: bytes, status: int) -> bytes:
+    reason = RESPONSES.get(status, b"Unknown Status")
+    return b"%s %d %s\r\nServer: %s\r\n" % (protocol, status, reason, version)
+
+
+@lru_cache(1)
+def _date(second: int) -> bytes:
+    """
+    The headers up to the request's id.
+    """
+    return b"Date: %s\r\n%s: " % (datetimeToString(second), HEADER)
+
+
+@lru_cache(64)
+def _contentType(mediaType: str) -> bytes:
+    if not mediaType.isprintable():
+        raise ValueError(f"{mediaType!r} is no media type")
+    return b"\r\nContent-Type: " + mediaType.encode("ascii")
+
+
+def _headers(given: Iterable[tuple[str, str]]) -> Headers:
+    """
+    Without what would end a line.
+    """
+    headers = Headers()
+    for name, value in given:
+        headers.addRawHeader(name, value)
+    return headers
+
+
+def _lines(headers: Headers) -> Iterator[bytes]:
+    for name, values in headers.getAllRawHeaders():
+        for value in values:
+            yield b"\r\n%s: %s" % (name, value)
+
+
 def _shown(data: bytes) -> str:
     """
     Bytes from a stranger in a line of a log: percent-encoded where they are not printable ASCII.
     """
-    return quote(data, safe=punctuation)
+    text = data.decode("latin-1")
+    isPlain = text.isascii() and text.isprintable() and " " not in text
+    return text if isPlain else quote(data, safe=punctuation)
 
 
 class BridgeSite(Site):
@@ -249,7 +344,8 @@ class BridgeSite(Site):
             api = self._names.get(_mount(request), NOWHERE)
             self._tally.count(api, request.route, request.method, request.code, seconds)
         if self._told:
-            self.log_.info(
+            tell(
+                self.log_,
                 "{client} {method} {path} {status} {size} {milliseconds:.1f}ms",
                 client=request.origin,
                 method=_shown(request.method),
@@ -272,9 +368,16 @@ class NotFound(Resource):
 
     isLeaf = True
 
-    def render(self, request: BridgeRequest) -> bytes:
+    def render(self, request: BridgeRequest) -> int:
+        request.reply(self.answer(request))
+        return NOT_DONE_YET
+
+    def answer(self, request: BridgeRequest) -> Answer:
+        """
+        What is said at once, without waiting for anything.
+        """
         refusal = notFound(request.method.decode("latin-1"), request.path.decode("latin-1"))
-        return write(request, refusalAnswer(refusal, request.accept))
+        return refusalAnswer(refusal, request.accept)
 
 
 class Health(NotFound):
@@ -286,9 +389,9 @@ class Health(NotFound):
         super().__init__()
         self._whyDown = whyDown
 
-    def render(self, request: BridgeRequest) -> bytes:
+    def answer(self, request: BridgeRequest) -> Answer:
         if request.method not in (b"GET", b"HEAD"):
-            return super().render(request)
+            return super().answer(request)
         reason = self._whyDown()
         status, text = (200, "ok") if reason is None else (503, reason)
-        return write(request, Answer(status, f"{text}\n".encode(), "text/plain; charset=utf-8"))
+        return Answer(status, f"{text}\n".encode(), "text/plain; charset=utf-8")

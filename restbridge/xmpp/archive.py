@@ -16,6 +16,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.words.xish.domish import Element
 
+from restbridge.stanzas.xml import firstOf
+
 NS_MAM = "urn:xmpp:mam:2"
 
 MAX_RESULTS = 1000
@@ -29,7 +31,7 @@ def isArchiveQuery(iq: Element) -> bool:
     """
     Whether messages may come before the answer to this IQ.
     """
-    return next(iq.elements(NS_MAM, "query"), None) is not None
+    return firstOf(iq, NS_MAM, "query") is not None
 
 
 @attrs.define(eq=False)
@@ -79,7 +81,7 @@ class Archive:
         """
         if stanza.name != "message" or not self._queries:
             return False
-        result = next(stanza.elements(NS_MAM, "result"), None)
+        result = firstOf(stanza, NS_MAM, "result")
         if result is None:
             return False
         queries = self._queries.get((stanza["to"], stanza["from"], result.attributes.get("queryid", "")))

@@ -187,11 +187,13 @@ class Component(Service):
 
     def _address(self, stanza: Element) -> None:
         # Without these a server ends the stream, with all that is in flight.
-        sender = stanza.getAttribute("from")
-        if not sender or JID.parse(sender).domain != self.domain:
+        given = stanza.attributes.get("from")
+        sender = JID.parse(given) if given else None
+        if sender is None or sender.domain != self.domain:
             raise XMLRefused(f"the stanza's 'from' is not an address of {self.domain}")
-        # A message or presence to nobody is for the sender's own account (RFC 6120, section 10.3).
-        stanza.attributes.setdefault("to", JID.parse(sender).bare)
+        if "to" not in stanza.attributes:
+            # A message or presence to nobody is for the sender's own account (RFC 6120, section 10.3).
+            stanza["to"] = sender.bare
 
     def _explain(self, condition: str, text: str | None) -> str:
         advice = _ADVICE.get(condition)

@@ -45,13 +45,13 @@ Key = tuple[str, str, str, str]
 """Kind, from, to and id of a stanza, as sent."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Waiting:
     key: Key
     deferred: Deferred[Element | None]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Barrier:
     id: str
     covers: list[_Waiting]

@@ -93,6 +93,13 @@ class GuardedXmlStream(XmlStream):
         parser.OversizedEvent = self._oversized
         parser.DocumentEndEvent = self.onDocumentEnd
 
+    def send(self, obj: Any) -> None:
+        if isinstance(obj, bytes):
+            # Serialized already: Twisted's own asks twice whether it is an element.
+            self.transport.write(obj)
+        else:
+            super().send(obj)
+
     def handshakeCompleted(self) -> None:
         """
         TLS is up.

@@ -33,6 +33,22 @@ class ReplayTests(EventsCase):
         self.assertEqual(again.texts, [*missed, "live", "later"])
         self.assertEqual([after for after, _ in self.login.asked], ["two", "missed 49", "missed 99"])
 
+    def test_fault(self) -> None:
+        """
+        A fault of ours that ends a stream ends all of it: its connection, and what would have been written.
+        """
+        first = self.listen()
+        self.say("one")
+        first.client.leave()
+        before = len(self.clock.getDelayedCalls())
+        self.login.fails = RuntimeError("it broke")
+        listener = self.listen(first.lastId)
+        self.settle()
+        self.assertTrue(listener.client.transport.disconnected)
+        listener.client.leave()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), before)
+
     def test_fromEach(self) -> None:
         """
         Each event's id, replayed or not, brings what came after it, whatever bridge is asked.

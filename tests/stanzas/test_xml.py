@@ -107,10 +107,11 @@ class DocumentTests(SynchronousTestCase):
         """
         A prefix is what the nearest declaration says, and none on an attribute is no namespace.
         """
-        (inner,) = parseDocument(
+        outer = parseDocument(
             b"<p:a xmlns:p='u' xmlns='d'><b xmlns:p='v' p:x='1' x='2' xml:lang='en'/></p:a>"
-        ).elements()
-        self.assertEqual((inner.parent.uri, inner.uri), ("u", "d"))
+        )
+        (inner,) = outer.elements()
+        self.assertEqual((outer.uri, inner.uri), ("u", "d"))
         self.assertEqual(inner.attributes, {("v", "x"): "1", "x": "2", (NS_XML, "lang"): "en"})
 
     def test_wrongNamespaces(self) -> None:
@@ -339,6 +340,19 @@ class StreamTests(SynchronousTestCase):
         assert isinstance(iq, Element)
         self.assertEqual(serialize(oversized.stanza), "<message id='1'/>")
         self.assertIn("bytes", oversized.reason)
+
+    def test_behindOversized(self) -> None:
+        """
+        What comes behind it is what it is, also where the limit was passed deep inside.
+        """
+        deep = b"<a>" * (MAX_DEPTH + 1) + b"</a>" * (MAX_DEPTH + 1)
+        self.parser.parse(b"<message>%b</message><iq><b/></iq><presence/>" % deep)
+        _, oversized, iq, presence = self.events
+        assert isinstance(oversized, OversizedStanza)
+        assert isinstance(iq, Element)
+        assert isinstance(presence, Element)
+        shown = [serialize(each) for each in (oversized.stanza, iq, presence)]
+        self.assertEqual(shown, ["<message/>", "<iq><b/></iq>", "<presence/>"])
 
     def test_pastLimit(self) -> None:
         """

@@ -4,7 +4,7 @@ L{restbridge.web.idempotency}, through an API of the test's own.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from restbridge.config import HTTP
 from restbridge.store.answers import HELD
-from restbridge.web.answer import Answer, Refusal, refusalAnswer, refusalFor, write
+from restbridge.web.answer import Answer, Refusal, refusalAnswer, refusalFor
 from restbridge.web.idempotency import MAX_BODY, MAX_KEY, PATIENCE, RENEW, Keyed, Once
-from restbridge.web.routes import Routed
+from restbridge.web.routes import Routed, route
 from restbridge.web.site import BridgeRequest, BridgeSite
 from tests.web.client import Client, LoggingTestCase, Reply
 from tests.web.keys import MemoryStore, once
@@ -39,13 +39,13 @@ class API:
         self.says: Answer | Exception | Deferred[Answer] = Answer(200, b"done", "text/plain")
         self._once = once
 
-    @app.route("/do", branch=True)
-    async def do(self, request: BridgeRequest) -> bytes:
+    @route(app, "/do", branch=True)
+    async def do(self, request: BridgeRequest) -> Answer:
         """
         Do it once, for whom the header X-Caller names.
         """
         caller = request.getHeader("x-caller") or "bot@bridge.localhost"
-        return write(request, await self._once.answer(request, caller, self._done, self._refused(request)))
+        return await self._once.answer(request, caller, self._done, self._refused(request))
 
     async def _done(self, keyed: Keyed | None) -> Answer:
         self.asked.append(keyed)
@@ -53,12 +53,11 @@ class API:
             raise self.says
         return await self.says if isinstance(self.says, Deferred) else self.says
 
-    def _refused(self, request: BridgeRequest) -> Any:
-        return lambda failure: refusalAnswer(refusalFor(request, failure), request.accept)
+    def _refused(self, request: BridgeRequest) -> Callable[[Failure], Answer]:
+        return lambda failure: self.refuse(request, failure)
 
-    @app.handle_errors(Exception)  # type: ignore[arg-type]  # the site makes no other requests
-    def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
-        return write(request, self._refused(request)(failure))
+    def refuse(self, request: BridgeRequest, failure: Failure) -> Answer:
+        return refusalAnswer(refusalFor(request, failure), request.accept)
 
 
 class IdempotencyTestCase(LoggingTestCase):

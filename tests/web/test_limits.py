@@ -316,6 +316,15 @@ class SlowTests(LoggingTestCase):
         self.clock.advance(60)
         self.assertEqual((self.written, self.client.closed), (b"", True))
 
+    def test_tooLate(self) -> None:
+        """
+        What comes while an idle connection is being closed is not carried out.
+        """
+        self.clock.advance(60)
+        self.assertTrue(self.client.closed)
+        self.client.send(GET)
+        self.assertEqual((self.mirror.requests, self.written), ([], b""))
+
     def test_body(self) -> None:
         """
         So do bodies, 30 seconds after the headers.

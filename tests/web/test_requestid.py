@@ -16,8 +16,8 @@ from restbridge.config import HTTP
 from restbridge.logs import JSON, Levels, requestId
 from restbridge.tally import NOWHERE, Requests
 from restbridge.web import site as siteModule
-from restbridge.web.answer import Answer, refusalAnswer, refusalFor, write
-from restbridge.web.routes import Routed
+from restbridge.web.answer import Answer, refusalAnswer, refusalFor
+from restbridge.web.routes import Routed, route
 from restbridge.web.site import BridgeRequest, BridgeSite, Health
 from tests.web.client import Client
 
@@ -40,8 +40,8 @@ class API:
     def __init__(self) -> None:
         self.waiting: list[Deferred[None]] = []
 
-    @app.route("/do/<what>", methods=["POST"])
-    async def do(self, request: BridgeRequest, what: str) -> bytes:
+    @route(app, "/do/<what>", methods=["POST"])
+    async def do(self, request: BridgeRequest, what: str) -> Answer:
         self.log.info("begins {what}", what=what)
         waiting: Deferred[None] = Deferred()
         self.waiting.append(waiting)
@@ -49,10 +49,10 @@ class API:
         self.log.info("ends {what}", what=what)
         if what == "fail":
             raise RuntimeError(what)
-        return write(request, Answer(200, what.encode(), "text/plain"))
+        return Answer(200, what.encode(), "text/plain")
 
-    def refuse(self, request: BridgeRequest, failure: Failure) -> bytes:
-        return write(request, refusalAnswer(refusalFor(request, failure), request.accept))
+    def refuse(self, request: BridgeRequest, failure: Failure) -> Answer:
+        return refusalAnswer(refusalFor(request, failure), request.accept)
 
 
 @implementer(ILogObserver)

@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from restbridge.config import HTTP
 from restbridge.web import site as siteModule
+from restbridge.web.answer import Answer
 from restbridge.web.serving import FLUSH, HangUp, Serving
 from restbridge.web.site import BridgeRequest, BridgeSite, Health
 from tests.web.client import Client, LoggingTestCase
@@ -136,6 +137,20 @@ class SiteTests(LoggingTestCase):
         self.assertEqual(self.client.read("POST")[0].status, 413)
         self.assertTrue(self.client.closed)
         self.client.leave()
+
+    def test_farTooLargeAtOnce(self) -> None:
+        """
+        So does one whose body ends where it is far too large.
+        """
+        self.patch(siteModule, "DISCARDED", 10)
+        reply = self.client.request("POST", "/mirror", body=b"x" * (LIMIT + 11))
+        self.assertEqual((reply.status, self.client.closed), (413, True))
+        self.assertFalse(self.client.transport.disconnected)
+        # This transport alone minds when its producer is taken from it twice.
+        self.client.transport.registerProducer(self.client._protocol, True)
+        self.client.clock.advance(60)
+        self.client.clock.advance(15)
+        self.assertTrue(self.client.transport.disconnected)
 
     def test_leftMidway(self) -> None:
         """
@@ -261,6 +276,89 @@ class SiteTests(LoggingTestCase):
         """
         self.client.send(b"GET /nope HTTP/1.1\r\nAccept: application/json\r\nAccept: */*\r\n\r\n")
         self.assertEqual(self.client.read("GET")[0].type, "application/json")
+
+    def test_brokenResource(self) -> None:
+        """
+        A resource that fails is a fault of ours: logged, and said as any other.
+        """
+
+        class Broken(Resource):
+            isLeaf = True
+
+            def render(self, request: BridgeRequest) -> int:
+                raise RuntimeError("it broke")
+
+        self.client = Client(BridgeSite(settings=HTTP(), mounts={b"broken": Broken()}))
+        reply = self.client.request("GET", "/broken", JSON)
+        self.assertEqual((reply.status, reply.json["error"]["condition"]), (500, "internal-server-error"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_half(self) -> None:
+        """
+        Where part of an answer has gone out and the rest can't be had, the connection breaks: nobody takes
+        what there is for all.
+        """
+
+        class Half(Resource):
+            isLeaf = True
+
+            def render(self, request: BridgeRequest) -> int:
+                request.write(b"half")
+                request.reply(Answer(500))
+                return NOT_DONE_YET
+
+        self.client = Client(BridgeSite(settings=HTTP(), mounts={b"half": Half()}))
+        self.client.begin("GET", "/half")
+        head, _, body = self.client.transport.value().partition(b"\r\n\r\n")
+        self.assertEqual(body, b"4\r\nhalf\r\n")
+        names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+        self.assertTrue({b"date", b"server", b"x-request-id", b"transfer-encoding"} <= names, names)
+        self.assertTrue(self.client.transport.disconnected)
+        self.assertIn(" GET /half 200 4 ", self.logged[-1])
+
+    def test_brokenBehind(self) -> None:
+        """
+        What fails behind a whole answer is logged; the answer stands, and the connection goes on.
+        """
+
+        class Late(Resource):
+            isLeaf = True
+
+            def render(self, request: BridgeRequest) -> int:
+                request.reply(Answer(200, b"all", "text/plain"))
+                raise RuntimeError("it broke")
+
+        self.client = Client(BridgeSite(settings=HTTP(), mounts={b"late": Late()}))
+        for _ in range(2):
+            self.assertEqual(self.client.request("GET", "/late").body, b"all")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    def test_noMediaType(self) -> None:
+        """
+        Nothing that would end a header's line gets into one, wherever it came from.
+        """
+
+        class Odd(Resource):
+            isLeaf = True
+
+            def render(self, request: BridgeRequest) -> int:
+                request.reply(
+                    Answer(200, b"x", request.query.decode().replace("+", "\r\n"), (("A", "b\r\nc"),))
+                )
+                return NOT_DONE_YET
+
+        self.client = Client(BridgeSite(settings=HTTP(), mounts={b"odd": Odd()}))
+        self.assertEqual(self.client.request("GET", "/odd?a/b").headers["A"], "b c")
+        reply = self.client.request("GET", "/odd?a/b+X:y", JSON)
+        self.assertEqual((reply.status, reply.headers["X"], reply.headers["A"]), (500, None, None))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_star(self) -> None:
+        """
+        C{OPTIONS *} asks for the server as a whole (RFC 9110, section 9.3.7).
+        """
+        self.assertEqual(self.client.request("OPTIONS", "*").status, 200)
+        self.assertEqual(self.client.request("GET", "*").status, 405)
 
 
 class StopTests(LoggingTestCase):
