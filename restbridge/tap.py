@@ -16,7 +16,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from socket import gethostname
 from typing import Any, ClassVar
@@ -31,17 +31,10 @@ from twisted.web.resource import IResource
 
 from restbridge.bots.service import Bots
 from restbridge.boundaries import Taker
-from restbridge.clientapi.api import ClientAPI, said
-from restbridge.clientapi.discovery import Kinds, RoomServices
-from restbridge.clientapi.events import Events
-from restbridge.clientapi.muc import Muc
-from restbridge.clientapi.muclight import NS_MUCLIGHT, MucLight
-from restbridge.clientapi.occupancy import Attendance
-from restbridge.clientapi.roomevents import RoomEvents
-from restbridge.clientapi.rooms import Rooms
+from restbridge.clientapi.api import said
+from restbridge.clientapi.service import clientAPIOf
 from restbridge.config import Component as ComponentSettings
-from restbridge.config import Configuration, ConfigurationRefused, UserDomain, find, load
-from restbridge.config import OAuth2 as OAuth2Settings
+from restbridge.config import Configuration, ConfigurationRefused, find, load
 from restbridge.demo import Demo
 from restbridge.lifecycle import Orderly, Signals
 from restbridge.logs import chooseLog
@@ -51,25 +44,20 @@ from restbridge.parts import Parts
 from restbridge.reload import Reload
 from restbridge.rest.api import RestAPI
 from restbridge.standby import Standby
-from restbridge.stanzas.muc import NS_MUC
 from restbridge.stanzas.replies import newId
 from restbridge.steady import SteadyClock
 from restbridge.store.answers import Answers
 from restbridge.store.database import Database
 from restbridge.store.engines import engineAt
 from restbridge.store.lease import Lease
-from restbridge.store.rooms import RoomStore
 from restbridge.systemd import Supervision
 from restbridge.tally import Requests
-from restbridge.users.routes import Routes, optionsForTLS
-from restbridge.users.sessions import Served, Sessions
+from restbridge.users.service import sessionsOf
 from restbridge.web.attempts import Attempts
 from restbridge.web.credentials import Credentials
-from restbridge.web.documents import Documents, client
 from restbridge.web.guard import Accounts, Guard
 from restbridge.web.idempotency import Once
-from restbridge.web.introspection import Introspection
-from restbridge.web.oauth2 import Judge, OAuth2
+from restbridge.web.oauth2 import oauth2Of
 from restbridge.web.ports import Ports
 from restbridge.web.quota import Quota
 from restbridge.web.routes import Routed
@@ -79,12 +67,8 @@ from restbridge.webhook.backlog import Backlog
 from restbridge.webhook.receiver import Receiver
 from restbridge.webhook.service import webhooksOf
 from restbridge.workers import Workers
-from restbridge.xmpp.c2s import Logins
 from restbridge.xmpp.component import Component
 from restbridge.xmpp.entity import Entity
-from restbridge.xmpp.locate import Locator, PatientResolver
-
-RESOLVER_CONFIGURATION = b"/etc/resolv.conf"
 
 
 class Options(UsageOptions):
@@ -188,7 +172,7 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
         return deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
     attempts = Attempts(clock=reactor)
-    users = _users(configuration.users, reactor, Workers(threads), attempts)
+    users = sessionsOf(configuration.users, reactor=reactor, workers=Workers(threads), attempts=attempts)
     store = Database(
         engine=engineAt(configuration.store.url.reveal()), reactor=reactor, needed=_needsStore(configuration)
     )
@@ -219,18 +203,21 @@ def assemble(configuration: Configuration, reactor: Any, takers: Sequence[Taker]
             lease = Lease(store=store, name=component.domain, holder=holder)
             services.append(Standby(lease=lease, component=component, clock=SteadyClock(reactor)))
         services += [component, bots, webhooks, webhooks.durable]
-    oauth2 = _oauth2(configuration.oauth2, reactor, Workers(threads)) if configuration.oauth2 else None
+    oauth2 = None
+    if configuration.oauth2 is not None:
+        oauth2 = oauth2Of(configuration.oauth2, reactor=reactor, workers=Workers(threads))
     limits = configuration.http
     quota = Quota(perMinute=limits.requestsPerMinute, burst=limits.requestsBurst, clock=reactor)
     guard = Guard(accounts=accounts, users=users, oauth2=oauth2, quota=quota)
     once = Once(answers=Answers(store, holder=holder), clock=reactor)
+    api = clientAPIOf(configuration.users, guard=guard, store=store, once=once, reactor=reactor)
     # Users' logins are opened on demand: without a component nothing has to be up.
     whyDown = component.whyDown if component is not None else lambda: None
     mounts: dict[bytes, IResource] = {
         b"healthz": Health(lambda: None),
         b"readyz": Health(whyDown),
         b"rest": Routed(RestAPI(guard=guard, settings=configuration.rest, once=once, clock=reactor)),
-        b"api": Routed(_clientAPI(configuration.users, guard, store, once, reactor)),
+        b"api": Routed(api),
         b"openapi.json": openAPI(),
         b"docs": page(),
     }
@@ -296,37 +283,6 @@ def _accounts(
     return component, bots, accounts
 
 
-def _oauth2(settings: OAuth2Settings, reactor: Any, workers: Workers) -> OAuth2:
-    documents = Documents(client=client(reactor, settings.caFile), clock=reactor)
-    judges: list[Judge] = []
-    if settings.issuer is not None:
-        # Its library is an extra.
-        from restbridge.web.accesstokens import AccessTokens
-
-        tokens = AccessTokens(settings=settings, documents=documents, workers=workers, clock=reactor)
-        judges.append(tokens)
-    if settings.introspection is not None:
-        judges.append(Introspection(settings=settings, documents=documents, clock=reactor))
-    return OAuth2(*judges)
-
-
-def _users(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers, attempts: Attempts) -> Sessions:
-    served = _served(domains, reactor, workers) if domains else {}
-    return Sessions(served=served, attempts=attempts, clock=reactor)
-
-
-def _served(domains: Mapping[str, UserDomain], reactor: Any, workers: Workers) -> dict[str, Served]:
-    resolver = PatientResolver(RESOLVER_CONFIGURATION, reactor=reactor)
-    locator = Locator(resolver=resolver, clock=reactor)
-    served = {}
-    for domain, settings in domains.items():
-        routes = Routes(settings=settings, locator=locator, reactor=reactor)
-        options = cache(partial(optionsForTLS, settings))
-        logins = Logins(domain=domain, routes=routes, options=options, workers=workers, clock=reactor)
-        served[domain] = Served(settings=settings, logins=logins)
-    return served
-
-
 def _needsStore(configuration: Configuration) -> bool:
     """
     Whether the bridge can't do its work without.
@@ -347,19 +303,6 @@ def _holder(configuration: Configuration) -> str:
     if component is not None:
         return component.domain
     return " ".join((gethostname(), *configuration.http.listen))
-
-
-def _clientAPI(
-    domains: Mapping[str, UserDomain], guard: Guard, store: Database, once: Once, reactor: Any
-) -> ClientAPI:
-    events = Events(clock=reactor)
-    kept = RoomStore(store)
-    told = RoomEvents(events=events, clock=reactor)
-    attendance = Attendance(clock=reactor, audience=told)
-    muc = partial(Muc, attendance=attendance, events=told, store=kept, clock=reactor)
-    kinds: Kinds = {NS_MUCLIGHT: partial(MucLight, events=told, store=kept), NS_MUC: muc}
-    rooms = Rooms(services=RoomServices(domains=domains, kinds=kinds))
-    return ClientAPI(guard=guard, events=events, rooms=rooms, once=once)
 
 
 def bridge(configuration: Configuration, reactor: Any, file: Path | None = None) -> MultiService:

@@ -10,13 +10,16 @@ OAuth 2.0: access tokens into what they allow.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from restbridge.config import OAuth2 as Settings
 from restbridge.web.answer import Refusal, unavailable
-from restbridge.web.documents import ServerDown
+from restbridge.web.documents import Documents, ServerDown, client
 from restbridge.web.grants import Grant, TokenRefused
+from restbridge.web.introspection import Introspection
+from restbridge.workers import Workers
 
 MAX_TOKEN = 8 * 1024
 """Characters."""
@@ -69,6 +72,23 @@ class OAuth2:
             if grant is not None:
                 return grant
         return None
+
+
+def oauth2Of(settings: Settings, *, reactor: Any, workers: Workers) -> OAuth2:
+    """
+    Those who know the tokens of the authorization server that is configured.
+    """
+    documents = Documents(client=client(reactor, settings.caFile), clock=reactor)
+    judges: list[Judge] = []
+    if settings.issuer is not None:
+        # Its library is an extra.
+        from restbridge.web.accesstokens import AccessTokens
+
+        tokens = AccessTokens(settings=settings, documents=documents, workers=workers, clock=reactor)
+        judges.append(tokens)
+    if settings.introspection is not None:
+        judges.append(Introspection(settings=settings, documents=documents, clock=reactor))
+    return OAuth2(*judges)
 
 
 def invalidToken(status: int, text: str | None = None) -> Refusal:
