@@ -20,8 +20,8 @@ from tests.live.muclight import SERVICE, MucLightService
 from tests.live.process import eventually
 from tests.live.prosody import Prosody
 from tests.live.receiver import JSON
+from tests.live.rooms import MUC, ROOM, WithRooms
 from tests.live.test_client_events import Chatter, Listening
-from tests.live.test_client_rooms import MUC, ROOM, WithRooms
 from tests.live.web import ask, asUser
 
 Change = tuple[str, str]

@@ -1,118 +1,31 @@
 """
-C{/api/rooms} on real servers with group chat (XEP-0045): what MongooseIM's own suite asks of rooms, and other
-clients in the same room.
+C{/api/rooms} on real servers with group chat (XEP-0045): what MongooseIM's own suite asks of rooms.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from urllib.parse import quote
-from xml.etree.ElementTree import Element, tostring
 
 from tests.live.bridge import Bridge
 from tests.live.case import LiveCase
-from tests.live.client import Client, Predicate, kind
-from tests.live.client_api import WithClientAPI, jid
+from tests.live.client_api import jid
 from tests.live.ejabberd import Ejabberd
-from tests.live.muclight import SERVICE, MucLightService
 from tests.live.process import eventually
 from tests.live.prosody import Prosody
-from tests.live.servers import HOST, ROOMS, Server
-from tests.live.users import numbers, saying
+from tests.live.rooms import (
+    ROOM,
+    STRANGER,
+    WithMucLight,
+    WithRooms,
+    fresh,
+)
+from tests.live.servers import HOST, Server
 from tests.live.web import Answer
 
-MUC = "http://jabber.org/protocol/muc"
-ROOM = {"name": "The name", "subject": "The subject"}
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-STRANGER = "Given user does not occupy this room"
 NO_CONFIG = "Given user does not have permission to change config"
 NO_AFFILIATIONS = "Given user does not have permission to change affiliations"
-
-
-def fresh(prefix: str = "room") -> str:
-    """
-    The id of a room that there has never been.
-    """
-    return f"{prefix}{next(numbers)}"
-
-
-class WithRooms(WithClientAPI):
-    """
-    What the tests of rooms do again and again.
-
-    @cvar rooms: the domain of the rooms.
-    """
-
-    rooms: ClassVar[str] = ROOMS
-
-    def address(self, room: str) -> str:
-        """
-        The address of a room.
-        """
-        return f"{room}@{self.rooms}"
-
-    def invitation(self, room: str) -> Predicate:
-        """
-        Direct invitations (XEP-0249) to a room.
-        """
-
-        def fits(stanza: Element) -> bool:
-            invited = stanza.find("{jabber:x:conference}x")
-            return (
-                kind(stanza) == "message" and invited is not None and invited.get("jid") == self.address(room)
-            )
-
-        return fits
-
-    def made(self, *members: str, owner: str = "alice") -> str:
-        """
-        The id of a new room, with these members.
-        """
-        room = str(self.got("POST", "/rooms", ROOM, owner)["id"])
-        for member in members:
-            self.done("POST", f"/rooms/{room}/users", {"user": jid(member)}, owner)
-        return room
-
-    def say(self, room: str, text: str, user: str = "alice", **more: Any) -> str:
-        """
-        Say something in a room; the message's id.
-        """
-        return str(self.got("POST", f"/rooms/{room}/messages", {"body": text, **more}, user)["id"])
-
-    def said(self, room: str, query: str = "", user: str = "alice") -> list[dict[str, Any]]:
-        """
-        The history of a room.
-        """
-        found = self.got("GET", f"/rooms/{room}/messages{query}", user=user)
-        assert isinstance(found, list)
-        return found
-
-    def shown(self, room: str, user: str = "alice") -> dict[str, str]:
-        """
-        Roles of the participants, by their addresses.
-        """
-        found = self.got("GET", f"/rooms/{quote(room)}", user=user)
-        self.assertEqual({"name", "subject", "participants"}, set(found))
-        return {one["user"]: one["role"] for one in found["participants"]}
-
-    def listed(self, user: str) -> list[str]:
-        """
-        The ids of a user's rooms.
-        """
-        return [room["id"] for room in self.got("GET", "/rooms", user=user)]
-
-    def join(self, client: Client, room: str, nickname: str) -> None:
-        """
-        Have an ordinary client join a room.
-        """
-        client.send(f"<presence to='{self.address(room)}/{nickname}'><x xmlns='{MUC}'/></presence>")
-        client.expect(
-            lambda one: kind(one) == "presence" and one.get("from") == f"{self.address(room)}/{nickname}"
-        )
 
 
 class Making(WithRooms):
@@ -345,379 +258,6 @@ class Changing(WithRooms):
         self.assertEqual([], self.said(room, user=owner))
 
 
-class Talking(WithRooms):
-    """
-    What is said in rooms.
-    """
-
-    def testSaid(self) -> None:
-        """
-        What one says all can read: with the id that was answered, sender and time, behind who was added.
-        """
-        room = self.made("bob")
-        sent = [(self.say(room, f"text {user}", user), user) for user in ("alice", "bob", "alice")]
-        for used, _ in sent:
-            self.assertRegex(used, UUID)
-        for user, where in (("alice", room), ("bob", self.address(room))):
-            added, *messages = self.said(where, user=user)
-            self.assertEqual(
-                ("affiliation", self.address(room), jid("bob"), "member"),
-                tuple(added[key] for key in ("type", "from", "user", "affiliation")),
-            )
-            self.assertEqual({"type", "id", "from", "timestamp", "user", "affiliation"}, set(added))
-            found = [(one["id"], one["from"], one["body"], one["type"]) for one in messages]
-            wanted = [(used, jid(sender), f"text {sender}", "message") for used, sender in sent]
-            self.assertEqual(wanted, found)
-            times = [one["timestamp"] for one in (added, *messages)]
-            self.assertEqual(sorted(times), times)
-            self.assertTrue(all(type(time) is int and time > 1_700_000_000_000 for time in times))
-
-    def testMarkers(self) -> None:
-        """
-        Markers, and messages that ask for them, come out of the history as they were sent.
-        """
-        room = self.made("bob")
-        sent: list[dict[str, Any]] = [
-            {"chat_marker": {"type": kind, "id": "RagnarokIsComing"}}
-            for kind in ("received", "displayed", "acknowledged")
-        ]
-        sent += [{"body": "Floor is lava!", "markable": True}, {"body": ""}, {"body": "x", "markable": 1}]
-        for document in sent:
-            self.got("POST", f"/rooms/{room}/messages", document, "bob")
-        keys = ("body", "markable", "chat_marker")
-        found = [{key: one[key] for key in keys if key in one} for one in self.said(room)[1:]]
-        self.assertEqual([*sent[:4], {"body": ""}, {"body": "x"}], found)
-
-    def testTexts(self) -> None:
-        """
-        Texts of all lengths and all planes arrive as they were sent.
-        """
-        room = self.made()
-        texts = ["x", "ä🙂\U0010fffd\t<&>", "two\nlines", "€" * 1000, "z" * 65536]
-        for text in texts:
-            with self.part(f"{len(text)} {text[:20]!r}"):
-                self.say(room, text)
-        self.assertEqual(texts, [one["body"] for one in self.said(room)])
-
-    def testTalkingRefused(self) -> None:
-        """
-        What can't be sent or read is refused.
-        """
-        room = self.made("bob")
-        path = f"/rooms/{room}/messages"
-        self.refused(400, "Invalid room ID", "POST", "/rooms/@invalid/messages", b"x")
-        self.refused(400, "Invalid request body", "POST", path, b"This is not JSON object")
-        self.refused(400, "Invalid request body", "POST", path, "text")
-        self.refused(400, "Invalid message body", "POST", path, {"body": {"body": "Too nested"}})
-        self.refused(400, "No valid message elements", "POST", path, {"no_body": "This should be in body"})
-        self.refused(400, "No valid message elements", "POST", path, {"markable": True})
-        for marker in (
-            {"type": "bad", "id": "x"},
-            {"type": "received"},
-            {"id": "x"},
-            5,
-            {"type": [], "id": 1},
-        ):
-            self.refused(400, "Invalid chat marker", "POST", path, {"body": "x", "chat_marker": marker})
-        self.refused(404, "Room not found", "POST", "/rooms/badroom/messages", {"body": "x"})
-        self.refused(403, STRANGER, "POST", path, {"body": "Hello, I'm not member"}, user="kate")
-        self.refused(400, "Invalid limit", "GET", f"{path}?limit=x")
-        self.refused(400, "Invalid limit", "GET", f"{path}?limit=501")
-        self.refused(400, "Invalid value of 'before'", "GET", f"{path}?before=x")
-        self.refused(400, "Invalid query string", "GET", f"{path}?kuropatwa")
-        self.refused(404, "Room not found", "GET", "/rooms/badroom/messages")
-        self.refused(403, STRANGER, "GET", path, user="kate")
-        self.assertEqual(["affiliation"], [one["type"] for one in self.said(room)])
-        self.assertRefused(404, "Room not found", self.api("GET", "/rooms/badroom"))
-
-    def testManyAtOnce(self) -> None:
-        """
-        What is said at the same time, and before anybody was in the room, is all said, each once.
-        """
-        room = self.made("bob", "kate")
-        texts = [(f"text {number}", ("alice", "bob", "kate")[number % 3]) for number in range(60)]
-        with ThreadPoolExecutor(12) as threads:
-            ids = list(threads.map(lambda one: self.say(room, *one), texts))
-        found = {one["id"]: (one["body"], one["from"]) for one in self.said(room, "?limit=500")[2:]}
-        wanted = {used: (text, jid(user)) for used, (text, user) in zip(ids, texts, strict=True)}
-        self.assertEqual(wanted, found)
-
-    def testChangedAtOnce(self) -> None:
-        """
-        Changes at the same time are all made; of several requests for one room one makes it.
-        """
-        room = fresh()
-        names = [f"many{number}" for number in range(12)]
-        with ThreadPoolExecutor(12) as threads:
-            answers = list(threads.map(lambda _: self.api("PUT", f"/rooms/{room}", ROOM).status, range(5)))
-            self.assertEqual([201, 403, 403, 403, 403], sorted(answers))
-            list(
-                threads.map(
-                    lambda name: self.done("POST", f"/rooms/{room}/users", {"user": jid(name)}), names
-                )
-            )
-        self.assertEqual({jid("alice"), *map(jid, names)}, set(self.shown(room)))
-        self.assertEqual({jid(name) for name in names}, {one["user"] for one in self.said(room)})
-
-    def testPages(self) -> None:
-        """
-        C{limit} and C{before} choose what is read: the newest, in the order of time, affiliations among them.
-        """
-        room = self.made("bob")
-        for number in range(60):
-            self.say(room, f"text {number}", "alice" if number % 2 else "bob")
-        self.done("DELETE", f"/rooms/{room}/users/{jid('bob')}")
-        self.say(room, "last")
-        everything = self.said(room, "?limit=500")
-        bodies = [one.get("body", one.get("affiliation")) for one in everything]
-        self.assertEqual(["member", *(f"text {number}" for number in range(60)), "none", "last"], bodies)
-        self.assertEqual(everything[-50:], self.said(room))
-        for limit in (0, 1, 2, 3, 10):
-            self.assertEqual(everything[len(everything) - limit :], self.said(room, f"?limit={limit}"))
-        times = [one["timestamp"] for one in everything]
-        self.assertEqual(sorted(times), times)
-        self.assertEqual(everything, self.said(room, f"?limit=500&before={times[-1] + 1000}"))
-        self.assertEqual([], self.said(room, f"?before={times[0] - 60_000}"))
-        self.assertEqual([], self.said(room, "?before=0"))
-
-
-class OtherClients(WithRooms):
-    """
-    Ordinary rooms, and ordinary clients in them.
-    """
-
-    def testWalk(self) -> None:
-        """
-        Who goes back from page to page sees each item once, however fast they came.
-        """
-        room = self.made("bob")
-        for number in range(40):
-            if number % 8 == 4:
-                self.done("DELETE", f"/rooms/{room}/users/{jid('bob')}")
-            elif number % 8 == 0 and number:
-                self.done("POST", f"/rooms/{room}/users", {"user": jid("bob")})
-            self.say(room, f"text {number}")
-        everything = self.said(room, "?limit=500")
-        self.assertEqual(50, len(everything))
-        for limit in (1, 7):
-            page = walked = self.said(room, f"?limit={limit}")
-            while page:
-                page = self.said(room, f"?limit={limit}&before={page[0]['timestamp']}")
-                walked = page + walked
-            self.assertEqual(everything, walked)
-
-    def testEmpty(self) -> None:
-        """
-        Names and subjects may be empty.
-        """
-        room = self.got("POST", "/rooms", {"name": "", "subject": ""})["id"]
-        for name, subject in (("", ""), ("x", "y"), ("", "y"), ("", "")):
-            self.done("PUT", f"/rooms/{room}/config", {"name": name, "subject": subject})
-            found = self.got("GET", f"/rooms/{room}")
-            self.assertEqual((name, subject), (found["name"], found["subject"]))
-
-    def testMalformed(self) -> None:
-        """
-        Ids and users that the server takes for no addresses are said to be invalid.
-        """
-        room, bad = self.made(), "\U000eec1d"
-        path = f"/rooms/{quote(bad)}"
-        for method, where, document in (
-            ("PUT", path, ROOM),
-            ("GET", path, None),
-            ("PUT", f"{path}/config", ROOM),
-            ("POST", f"{path}/users", {"user": jid("bob")}),
-            ("DELETE", f"{path}/users/{jid('bob')}", None),
-            ("POST", f"{path}/messages", {"body": "x"}),
-            ("GET", f"{path}/messages", None),
-        ):
-            self.refused(400, "Invalid room ID", method, where, document)
-        user = jid(bad)
-        answer = self.api("POST", f"/rooms/{room}/users", {"user": user})
-        # Prosody takes such a user, who may be on a server that knows him.
-        if answer.status != 204:
-            self.assertRefused(400, f"Invalid user JID: {user}", answer)
-
-    def testKind(self) -> None:
-        """
-        A room stays when nobody is in it, is hidden from others, and lets nobody in who is no member.
-        """
-        room = self.made()
-        bob = self.login("bob")
-        info = bob.request(self.address(room), "<query xmlns='http://jabber.org/protocol/disco#info'/>")
-        features = {one.get("var") for one in info.iter() if one.tag.endswith("feature")}
-        wanted = {"muc_hidden", "muc_persistent", "muc_membersonly", "muc_nonanonymous", "muc_unmoderated"}
-        self.assertEqual(wanted, wanted & features)
-        bob.send(f"<presence to='{self.address(room)}/bob'><x xmlns='{MUC}'/></presence>")
-        refused = bob.expect(lambda one: one.get("from") == f"{self.address(room)}/bob")
-        self.assertEqual("error", refused.get("type"))
-
-    def testInvited(self) -> None:
-        """
-        Who is added is invited (XEP-0249), and joins; both sides see what the other says, history shows both.
-        """
-        bob = self.login("bob")
-        room = self.made("bob")
-        invited = bob.expect(self.invitation(room))
-        self.assertEqual(jid("alice"), (invited.get("from") or "").partition("/")[0])
-        self.join(bob, room, "bob")
-        used = self.say(room, "from the API", markable=True)
-        heard = bob.expect(saying("from the API"))
-        self.assertEqual((used, "groupchat"), (heard.get("id"), heard.get("type")))
-        self.assertRegex(heard.get("from", ""), rf"^{self.address(room)}/alice-\w+$")
-        self.assertIsNotNone(heard.find("{urn:xmpp:chat-markers:0}markable"))
-        own = bob.message(self.address(room), "from a client", "groupchat")
-        bob.expect(saying("from a client"))
-        again = self.say(room, "and again")
-        wanted = [(used, "alice"), (own, "bob"), (again, "alice")]
-        for user in ("alice", "bob"):
-            found = [(one["id"], one["from"]) for one in self.said(room, user=user)[1:]]
-            self.assertEqual([(one, jid(who)) for one, who in wanted], found)
-
-    def testInvitedLater(self) -> None:
-        """
-        Who is not online when added finds the invitation at the next login.
-        """
-        name = self.newUser()
-        room = self.made(name)
-        self.login(name).expect(self.invitation(room))
-
-    def testOwnClientsUndisturbed(self) -> None:
-        """
-        The user's own client in the same room keeps its nickname, sees no presence but the room's, and hears
-        each message once.
-        """
-        room = self.made("bob")
-        phone = self.login("alice")
-        self.join(phone, room, "alice")
-        self.say(room, "one")
-        phone.expect(saying("one"))
-        self.say(room, "two", "bob")
-        phone.expect(saying("two"))
-        self.assertEqual([], phone.mailbox.all(saying("one")))
-        strangers = [
-            one.get("from")
-            for one in phone.mailbox.all(lambda one: kind(one) == "presence")
-            if not (one.get("from") or "").startswith((self.address(room), phone.jid))
-        ]
-        self.assertEqual([], strangers)
-
-    def testSubjectChanged(self) -> None:
-        """
-        A subject that a client sets is the room's; the change is no message.
-        """
-        room = self.made()
-        phone = self.login("alice")
-        self.join(phone, room, "phone")
-        phone.send(
-            f"<message type='groupchat' to='{self.address(room)}'><subject>Another</subject></message>"
-        )
-        phone.expect(lambda one: one.findtext("{jabber:client}subject") == "Another")
-        eventually(lambda: self.got("GET", f"/rooms/{room}")["subject"] == "Another", "the subject")
-        self.assertEqual([], self.said(room))
-
-    def testThrownOut(self) -> None:
-        """
-        Who is thrown out or banned by a client has no place any more, also where the session was in the room.
-        """
-        room = self.made("bob", "kate")
-        phone = self.login("alice")
-        for name, affiliation in (("bob", "none"), ("kate", "outcast")):
-            self.say(room, "x", name)
-            item = f"<item jid='{jid(name)}' affiliation='{affiliation}'/>"
-            phone.request(self.address(room), f"<query xmlns='{MUC}#admin'>{item}</query>", "set")
-            for method, path, document in (
-                ("POST", "/messages", {"body": "y"}),
-                ("GET", "/messages", None),
-                ("GET", "", None),
-                ("POST", "/users", {"user": jid("nobody")}),
-            ):
-                self.refused(403, STRANGER, method, f"/rooms/{room}{path}", document, user=name)
-        self.assertEqual({jid("alice"): "owner"}, self.shown(room))
-
-    def testDestroyed(self) -> None:
-        """
-        A room that a client has destroyed is none any more, and isn't made anew by who asks for it.
-        """
-        room = self.made("bob")
-        self.say(room, "x", "bob")
-        self.login("alice").request(
-            self.address(room), f"<query xmlns='{MUC}#owner'><destroy/></query>", "set"
-        )
-        for user in ("alice", "bob"):
-            self.refused(404, "Room not found", "POST", f"/rooms/{room}/messages", {"body": "y"}, user=user)
-            self.refused(404, "Room not found", "GET", f"/rooms/{room}/messages", user=user)
-            self.refused(404, "Room not found", "GET", f"/rooms/{room}", user=user)
-            self.assertNotIn(room, self.listed(user))
-
-    def testForgedSender(self) -> None:
-        """
-        What a client claims about the sender of its message is not believed.
-        """
-        room = self.made("bob")
-        bob = self.login("bob")
-        self.join(bob, room, "bob")
-        claim = f"<x xmlns='{MUC}#user'><item jid='{jid('alice')}' affiliation='owner' role='moderator'/></x>"
-        bob.send(
-            f"<message type='groupchat' to='{self.address(room)}' id='f'><body>forged</body>{claim}</message>"
-        )
-        bob.expect(saying("forged"))
-        (message,) = self.said(room)[1:]
-        self.assertIn(message["from"], (jid("bob"), f"{self.address(room)}/bob"))
-
-    def testBookmarked(self) -> None:
-        """
-        A room that a client made and bookmarked (XEP-0402) is listed; not one in which the user has no place.
-        """
-        name = self.newUser()
-        phone = self.login(name)
-        own, foreign = fresh(), self.made()
-        self.join(phone, own, "me")
-        form = f"<query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
-        self.assertEqual("result", phone.request(self.address(own), form, "set").get("type"))
-        options = "".join(
-            f"<field var='pubsub#{option}'><value>{value}</value></field>"
-            for option, value in (("max_items", "100"), ("persist_items", "1"), ("access_model", "whitelist"))
-        )
-        self.publish(
-            phone,
-            "<create node='urn:xmpp:bookmarks:1'/><configure><x xmlns='jabber:x:data' type='submit'>"
-            "<field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#node_config</value></field>"
-            f"{options}</x></configure>",
-        )
-        for room in (own, foreign, "absent"):
-            self.publish(
-                phone,
-                f"<publish node='urn:xmpp:bookmarks:1'><item id='{self.address(room)}'>"
-                "<conference xmlns='urn:xmpp:bookmarks:1'/></item></publish>",
-            )
-        self.assertEqual([own], self.listed(name))
-
-    def testSessionEnded(self) -> None:
-        """
-        A login that the server has ended is in the room again with the next request that needs it.
-        """
-        room = self.made("bob")
-        bob = self.login("bob")
-        self.join(bob, room, "bob")
-        self.say(room, "one")
-        self.server.endSession("alice")
-        bob.expect(lambda one: kind(one) == "presence" and one.get("type") == "unavailable")
-        eventually(lambda: self._says(room, "two"), "the session to be opened anew")
-        bob.expect(saying("two"))
-
-    def _says(self, room: str, text: str) -> bool:
-        return self.api("POST", f"/rooms/{room}/messages", {"body": text}).status == 200
-
-    def publish(self, client: Client, actions: str) -> None:
-        """
-        Do something with a client's own nodes (XEP-0163).
-        """
-        payload = f"<pubsub xmlns='http://jabber.org/protocol/pubsub'>{actions}</pubsub>"
-        answer = client.request(client.jid.partition("/")[0], payload, "set")
-        self.assertEqual("result", answer.get("type"), tostring(answer))
-
-
 class Restarting(WithRooms):
     """
     What outlives a restart of the bridge or of its sessions.
@@ -806,40 +346,29 @@ class RoomsNamed(WithRooms):
         self.assertRefused(404, None, self.api("GET", "/rooms/x/nothing"))
 
 
-class Everywhere(Making, Changing, Talking, Restarting, RoomsNamed):
+class Everywhere(Making, Changing, Restarting, RoomsNamed):
     """
     What every kind of room promises.
     """
 
 
-class OnProsody(Everywhere, OtherClients, LiveCase):
+class OnProsody(Everywhere, LiveCase):
     """
-    On Prosody.
+    Rooms on Prosody.
     """
 
     makeServer: ClassVar[type[Server]] = Prosody
 
 
-class OnEjabberd(Everywhere, OtherClients, LiveCase):
+class OnEjabberd(Everywhere, LiveCase):
     """
-    On ejabberd.
+    Rooms on ejabberd.
     """
 
     makeServer: ClassVar[type[Server]] = Ejabberd
 
 
-class OnMucLight(Everywhere, LiveCase):
+class OnMucLight(Everywhere, WithMucLight, LiveCase):
     """
-    On Prosody with a stub of MUC Light, which goes before its own rooms.
+    Likewise, in rooms of MUC Light.
     """
-
-    makeServer: ClassVar[type[Server]] = Prosody
-    rooms: ClassVar[str] = SERVICE
-
-    def setUp(self) -> None:
-        """
-        Attach the service, for this test.
-        """
-        super().setUp()
-        self.service = MucLightService(self.server.componentPort(SERVICE))
-        self.addCleanup(self.service.close)
