@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,14 @@ T = TypeVar("T")
 
 LEASH = Path(__file__).with_name("leash.py")
 LOOPBACK = "127.0.0.1"
+
+PORTS_VARIABLE = "LIVE_TESTS_PORTS"
+"""Of the environment: the ports that servers may listen on, where several processes have theirs."""
+
+PORTS = range(*map(int, os.environ.get(PORTS_VARIABLE, "10000-32000").split("-")))
+"""Those of this one."""
+
+_given: deque[int] = deque(maxlen=len(PORTS) // 2)
 
 
 class NotInTime(AssertionError):
@@ -51,18 +60,22 @@ def freePorts(count: int) -> list[int]:
     Ports of the loopback address that nobody listens on.
 
     They lie below the range from which the kernel serves outgoing connections: a client that tries to reach a
-    server that is down would otherwise connect, sooner or later, to itself.
+    server that is down would otherwise connect, sooner or later, to itself. Those that were asked for a
+    moment ago may be free still, and are somebody's.
     """
     with ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
-            port = random.randint(10_000, 32_000)
+            port = random.choice(PORTS)
+            if port in _given:
+                continue
             attempt = held.enter_context(socket.socket())
             try:
                 attempt.bind((LOOPBACK, port))
             except OSError:
                 continue
             ports.append(port)
+            _given.append(port)
         return ports
 
 

@@ -395,9 +395,10 @@ class Helpers(unittest.TestCase):
 
     def testPortsDiffer(self) -> None:
         """
-        Ports that are asked for at once are not the same.
+        Ports that are asked for at once, or one soon after the other, are not the same.
         """
         self.assertEqual(50, len(set(freePorts(50))))
+        self.assertEqual(500, len({freePorts(1)[0] for _ in range(500)}))
 
 
 def offers(connection: socket.socket) -> set[str]:

@@ -20,9 +20,9 @@ from tests.live.eventsource import Event, EventSource
 from tests.live.process import eventually
 from tests.live.prosody import Prosody
 from tests.live.relay import Filter, Wiretap
+from tests.live.rooms import MUC, WithRooms
 from tests.live.servers import HOST, ROOMS
 from tests.live.test_client_events import Listening, WithStreams
-from tests.live.test_client_rooms import MUC, WithRooms
 from tests.live.test_sessions import SOON, askSilent
 from tests.live.test_users import Sending, presence
 from tests.live.users import PING, numbers, saying
