@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from statistics import median
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -386,10 +387,13 @@ class Answers(DeliveryCase):
         for number in range(5):
             alice.message(f"bot@{BRIDGE}", str(number))
         _seeMore(moody, 2)
-        asked = time.monotonic()
-        answer = alice.request(f"bot@{BRIDGE}", "<query xmlns='jabber:iq:version'/>")
-        self.assertEqual("Bot", answer.findtext("{jabber:iq:version}query/{jabber:iq:version}name"))
-        self.assertLess(time.monotonic() - asked, 0.9)
+        took = []
+        for _ in range(3):
+            asked = time.monotonic()
+            answer = alice.request(f"bot@{BRIDGE}", "<query xmlns='jabber:iq:version'/>")
+            took.append(time.monotonic() - asked)
+            self.assertEqual("Bot", answer.findtext("{jabber:iq:version}query/{jabber:iq:version}name"))
+        self.assertLess(median(took), 0.9)
         for mood, error in ((FAILS, "internal-server-error"), (HANGS, ""), (BREAKS, "")):
             with self.part(repr(mood)):
                 moody.mood = always(mood)
@@ -399,7 +403,7 @@ class Answers(DeliveryCase):
         moody.mood = always(OK)
         eventually(lambda: len(moody.texts()) >= 6, "the messages", 15)
         requests = [call for call in moody.calls if call.kind == "iq"]
-        self.assertEqual([1] * 4, [call.attempt for call in requests])
+        self.assertEqual([1] * 6, [call.attempt for call in requests])
         self.assertTrue(all(call.genuine for call in requests))
 
     def assertDead(self, bridge: Bridge, address: str) -> None:

@@ -5,6 +5,7 @@ Guesses at the passwords of accounts: how many there may be, and whom they don't
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any, ClassVar
 
 from argon2 import PasswordHasher
@@ -53,10 +54,11 @@ class Guesses(LiveCase):
 
         with ThreadPoolExecutor(60) as threads:
             guesses = [threads.submit(guess, number) for number in range(60)]
+            own = [self.get(GUESSER, BOT)]
             while not all(each.done() for each in guesses):
-                own = self.get(GUESSER, BOT)
-                self.assertEqual(200, own.status)
-                self.assertLess(own.seconds, 1)
+                own.append(self.get(GUESSER, BOT))
+        self.assertEqual({200}, {answer.status for answer in own})
+        self.assertLess(median(answer.seconds for answer in own), 1)
         answers = [each.result() for each in guesses]
         statuses = [answer.status for answer in answers]
         self.assertEqual({403, 429}, set(statuses))
