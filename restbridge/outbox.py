@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from restbridge.config import ConfigurationRefused, load
+from restbridge.config.files import isThere
 from restbridge.store.database import Engine
 from restbridge.store.engines import SQLITE, engineAt
 from restbridge.store.letters import PAGE, Letter, Letters, Retried, Which
@@ -157,7 +158,7 @@ def _engine(url: str) -> Engine:
     The store; an empty one in the stead of a file that isn't there, since it isn't for us to make it.
     """
     path = Path(url.removeprefix(SQLITE))
-    if not url.startswith(SQLITE) or path.exists():
+    if not url.startswith(SQLITE) or isThere(path):
         return engineAt(url)
     _say(f"nothing waits: there is no store yet at {path.absolute()}")
     return sqliteEngine(Path(":memory:"))

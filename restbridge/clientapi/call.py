@@ -19,6 +19,7 @@ import msgspec
 from restbridge.boundaries import UserLink
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.media import JSON, essence
+from restbridge.stanzas.nesting import decodeJSON
 from restbridge.stanzas.xml import illegalCharacter
 from restbridge.web.answer import Answer, Refusal
 from restbridge.web.site import BridgeRequest
@@ -66,9 +67,12 @@ class Call:
         @raise Refusal: 400, it is no JSON object.
         """
         try:
-            return msgspec.json.decode(self.body, type=dict[str, Any])
-        except (ValueError, RecursionError):
-            raise bad("Invalid request body") from None
+            found = decodeJSON(self.body)
+        except ValueError:
+            found = None
+        if type(found) is not dict:
+            raise bad("Invalid request body")
+        return found
 
     def parameters(self, *names: str) -> dict[str, str]:
         """

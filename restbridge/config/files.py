@@ -30,10 +30,23 @@ def find(environ: Mapping[str, str], folder: Path, systemWide: Path = SYSTEM_WID
     if environ.get(VARIABLE):
         return folder / environ[VARIABLE]
     for path in (folder / NAME, systemWide):
-        if path.is_file():
+        if isThere(path):
             return path
     problem = f"no configuration: ${VARIABLE} is not set, and there is no ./{NAME} and no {systemWide}"
     raise ConfigurationRefused(Fault("", f"{problem}; name one with --config FILE, or try --demo"))
+
+
+def isThere(path: Path) -> bool:
+    """
+    Whether there is something at a path; also where nobody may tell, since who reads it learns why.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:

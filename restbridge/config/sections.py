@@ -85,10 +85,10 @@ ALGORITHMS = words(
 
 def _certificates(value: object, place: Place) -> Path:
     path = place.folder / text(value, place)
-    if not path.is_file():
-        raise place.refused(f"{path} is no file")
     try:
         load_pem_x509_certificates(path.read_bytes())
+    except FileNotFoundError:
+        raise place.refused(f"{path} is no file") from None
     except OSError as error:
         raise place.refused(f"{path} can't be read: {error.strerror}") from None
     except ValueError as error:

@@ -16,16 +16,14 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import cbor2
-import msgspec
 
+from restbridge.stanzas import nesting
 from restbridge.stanzas.compounds import fromText
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.kinds import IQ, KINDS, impliedKind
 from restbridge.stanzas.mapping import Mapped, fromJSON
+from restbridge.stanzas.nesting import MAX_LEVELS
 from restbridge.stanzas.xml import NS_CLIENT, XMLRefused, parseDocument
-
-MAX_CBOR_DEPTH = 100
-"""Levels of arrays and maps."""
 
 _PATH = re.compile(r"(message|presence|iq)/([A-Za-z0-9_-]+)/(.*)", re.DOTALL)
 _PAYLOADS = {payload.key for payload in IQ.payloads} - {"error", "result"}
@@ -72,8 +70,8 @@ def _declaresItsNamespace(body: bytes) -> bool:
 
 def decodeJSON(body: bytes, path: str | None, asModRest: bool) -> Mapped:
     try:
-        found = msgspec.json.decode(body)
-    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+        found = nesting.decodeJSON(body)
+    except ValueError as error:
         raise Unreadable("invalid-json", str(error)) from None
     return _mapped(found, path, asModRest, "invalid-json")
 
@@ -92,7 +90,7 @@ def decodeCBOR(body: bytes, path: str | None, asModRest: bool) -> Mapped:
             body,
             tag_hook=_refuseTag,
             semantic_decoders=_NO_TAGS,
-            max_depth=MAX_CBOR_DEPTH,
+            max_depth=MAX_LEVELS,
             strict_hashable_types=True,
         )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:

@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from restbridge.stanzas.bodies import Unreadable, withIgnored
 from restbridge.stanzas.compounds import Object, fromText
 from restbridge.stanzas.kinds import IQ
 from restbridge.stanzas.mapping import Mapped, fromJSON
+from restbridge.stanzas.nesting import decodeJSON
 from restbridge.stanzas.values import TEXT, Schema
 
 QUERIES = (
@@ -90,8 +89,8 @@ def _payloadQuestion(parameters: Mapping[str, str]) -> Any:
     json: dict[str, Any] = dict(parameters)
     if "data" in json:
         try:
-            json["data"] = msgspec.json.decode(json["data"])
-        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            json["data"] = decodeJSON(json["data"])
+        except ValueError as error:
             raise Unreadable("invalid-json", f"data: {error}") from None
     return json
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 import treq
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -19,6 +18,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 from twisted.web.http_headers import Headers
 
 from restbridge.config.issuers import isSecure
+from restbridge.stanzas.nesting import decodeJSON
 from restbridge.web.trust import trustRoots
 
 TIMEOUT = 5.0
@@ -122,7 +122,7 @@ def asObject(data: bytes) -> dict[str, Any] | None:
     A JSON object out of remote bytes; L{None} for anything else.
     """
     try:
-        document = msgspec.json.decode(data)
-    except (ValueError, RecursionError):
+        document = decodeJSON(data)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None

@@ -24,6 +24,7 @@ from restbridge.stanzas.jid import JID
 from restbridge.stanzas.mapping import MappingRefused
 from restbridge.stanzas.media import JSON, TEXT, UnknownMediaType, Unreadable, decode, essence
 from restbridge.stanzas.muc import isFromRoom
+from restbridge.stanzas.nesting import decodeJSON
 from restbridge.stanzas.replies import newId, resultFor, takesReply
 from restbridge.stanzas.xml import NS_CLIENT, NS_XML
 from restbridge.web.answer import writable
@@ -78,8 +79,8 @@ def _namingKind(response: Response, kind: str) -> bytes:
     if essence(response.mediaType or "") != JSON or b'"error"' not in response.body:
         return response.body
     try:
-        found = msgspec.json.decode(response.body)
-    except (ValueError, RecursionError):
+        found = decodeJSON(response.body)
+    except ValueError:
         return response.body
     if not isinstance(found, dict) or "kind" in found or "error" not in found:
         return response.body

@@ -37,6 +37,15 @@ class FileTests(Written):
         self.assertEqual(find({"RESTBRIDGE_CONFIG": "/x"}, self.folder, systemWide), Path("/x"))
         self.assertEqual(find({"RESTBRIDGE_CONFIG": "x"}, self.folder, systemWide), self.folder / "x")
 
+    def test_forbidden(self) -> None:
+        """
+        One that can't be looked at is not taken for one that isn't there.
+        """
+        tooLong = self.folder / ("x" * 300)
+        self.assertEqual(find({}, tooLong, self.folder / "x.toml").parent, tooLong)
+        with self.assertRaisesRegex(ConfigurationRefused, "can't be read: File name too long"):
+            load(tooLong / "restbridge.toml")
+
     def test_nowhere(self) -> None:
         """
         With no configuration at all, one line names the three places and the demo.

@@ -203,6 +203,9 @@ class FaultTests(Written):
         """
         text = f'{COMPONENT}[users."example.com"]\nca_file = "nonesuch.pem"'
         self.assertRefused(text, f'users."example.com".ca_file: {self.folder / "nonesuch.pem"} is no file')
+        text = text.replace("nonesuch", "x" * 300)
+        problem = f"{self.folder / ('x' * 300)}.pem can't be read: File name too long"
+        self.assertRefused(text, f'users."example.com".ca_file: {problem}')
         (self.folder / "empty.pem").write_text("no certificate")
         text = f'{COMPONENT}[users."example.com"]\nca_file = "empty.pem"'
         problem = f"{self.folder / 'empty.pem'} must hold certificates in PEM: "

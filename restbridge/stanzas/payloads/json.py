@@ -13,6 +13,7 @@ from twisted.words.xish.domish import Element
 
 from restbridge.stanzas.compounds import Object, Payload
 from restbridge.stanzas.fields import Attribute, Content, Custom
+from restbridge.stanzas.nesting import decodeJSON, isWithin
 from restbridge.stanzas.values import TEXT
 from restbridge.stanzas.writing import Writing, childOf, textOf
 
@@ -45,18 +46,18 @@ def toText(value: Any) -> str:
 
     @raise ValueError: it can't be written as such.
     """
+    if not isWithin(value, MAX_JSON_DEPTH):
+        raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
     level = [value]
-    for _ in range(MAX_JSON_DEPTH):
+    while level:
         level = [below for item in level for below in _levels(item)]
-        if not level:
-            return msgspec.json.encode(value).decode()
-    raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
+    return msgspec.json.encode(value).decode()
 
 
 def _fromText(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except (ValueError, msgspec.DecodeError, RecursionError):
+        return decodeJSON(text, MAX_JSON_DEPTH)
+    except ValueError:
         # mod_rest answers 500; the text as it stands is worth more to whoever debugs the sender.
         return text
 
@@ -88,7 +89,7 @@ def _write(parent: Element, value: Any, context: Writing) -> None:
 def _written(value: Any, context: Writing) -> str:
     try:
         text = toText(value)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise context.refuse(str(error)) from None
     return context.text(text)
 
