@@ -41,6 +41,15 @@ MAX_STANZA = 512 * 1024
 MAX_TOKEN = 1024 * 1024
 """Bytes of one tag: expat holds an unfinished tag in memory and scans it again with each read."""
 
+MAX_TAG = 128 * 1024
+"""Bytes of one tag that is sent."""
+
+_SHORT_TAG = 1024
+"""Bytes of a tag that expat reads at once, in however many pieces it comes."""
+
+_TAG = re.compile(rb"<[^>]*")
+"""A tag, in what L{serialize} makes, which escapes each C{>} that ends none."""
+
 _TEXT_BUFFER = 512
 """Bytes, taken for each stream at its start."""
 
@@ -71,8 +80,8 @@ class StanzaTooLarge(XMLRefused):
     @ivar limit: bytes.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the stanza has {size} bytes as XML; at most {limit} can be sent")
+    def __init__(self, size: int, limit: int, part: str = "the stanza") -> None:
+        super().__init__(f"{part} has {size} bytes as XML; at most {limit} can be sent")
         self.size = size
         self.limit = limit
 
@@ -521,6 +530,28 @@ def serialize(element: Element, defaultNamespace: str = NS_CLIENT) -> str:
     if illegal is not None:
         raise XMLRefused(f"the character U+{ord(illegal):04X} can't stand in XML")
     return text
+
+
+def encoded(stanza: Element, limit: int) -> bytes:
+    """
+    A stanza as it goes to a server.
+
+    Behind one with a long tag there are blanks, as many as that has bytes. Since expat 2.6 a parser may wait
+    with a tag that came in pieces until twice as much is there, and Prosody as Debian 13 has it does: not
+    even what is sent after it would be read. Blanks between stanzas mean nothing (RFC 6120, section 4.6.1).
+
+    @param limit: bytes, without those blanks.
+    @raise XMLRefused: see L{serialize}; L{StanzaTooLarge}, it has more, or a tag of more than L{MAX_TAG}.
+    """
+    data = serialize(stanza).encode()
+    if len(data) > limit:
+        raise StanzaTooLarge(len(data), limit)
+    if len(data) <= _SHORT_TAG:
+        return data
+    longest = max(map(len, _TAG.findall(data)))
+    if longest > MAX_TAG:
+        raise StanzaTooLarge(longest, MAX_TAG, "a tag of the stanza")
+    return data + b" " * longest if longest > _SHORT_TAG else data
 
 
 def _write(element: Element, scope: str, parts: list[str], levels: int) -> None:

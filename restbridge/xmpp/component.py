@@ -19,7 +19,7 @@ from twisted.words.xish.domish import Element
 from restbridge.boundaries import Taker
 from restbridge.stanzas.jid import JID
 from restbridge.stanzas.replies import newId
-from restbridge.stanzas.xml import StanzaTooLarge, XMLRefused, serialize
+from restbridge.stanzas.xml import XMLRefused, encoded
 from restbridge.xmpp.archive import Archive
 from restbridge.xmpp.confirmations import Confirmations
 from restbridge.xmpp.entity import Entity
@@ -138,10 +138,7 @@ class Component(Service):
 
     def send(self, stanza: Element) -> None:
         self._address(stanza)
-        data = serialize(stanza).encode()
-        if len(data) > MAX_SENT:
-            raise StanzaTooLarge(len(data), MAX_SENT)
-        self._stream.send(data)
+        self._stream.send(encoded(stanza, MAX_SENT))
         self.traffic.out(stanza)
 
     def confirm(self, stanza: Element) -> Deferred[Element | None]:

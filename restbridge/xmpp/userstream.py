@@ -31,8 +31,7 @@ from restbridge.stanzas.xml import (
     NS_STREAMS,
     NS_XML,
     OversizedStanza,
-    StanzaTooLarge,
-    serialize,
+    encoded,
 )
 from restbridge.xmpp.archive import Archive
 from restbridge.xmpp.confirmations import Confirmations
@@ -272,9 +271,7 @@ class UserStream:
         written = Element((NS_CLIENT, stanza.name), stanza.defaultUri)
         written.children = stanza.children
         written.attributes = {name: value for name, value in stanza.attributes.items() if name != "from"}
-        data = serialize(written).encode()
-        if len(data) > MAX_SENT:
-            raise StanzaTooLarge(len(data), MAX_SENT)
+        data = encoded(written, MAX_SENT)
         self._stream.send(data)
         self._traffic.out(stanza)
         if self._ledger is not None:

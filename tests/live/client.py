@@ -63,6 +63,11 @@ class _Stack(ClientXMPP):
             password,
             plugin_config={"feature_mechanisms": {"unencrypted_plain": True, "unencrypted_scram": True}},
         )
+        mechanisms = self["feature_mechanisms"]
+        security = mechanisms.security_callback
+        # Else it would say that it could bind the channel (RFC 5802, section 6), where there is no TLS for
+        # that; ejabberd 24.12 refuses it.
+        mechanisms.security_callback = lambda values: {**security(values), "binding_proposed": True}
         self._mailbox = mailbox
         self.silent = False
         self.enable_direct_tls = False

@@ -176,11 +176,11 @@ class Ejabberd(Server):
 
     def _command(self, command: str, **arguments: object) -> Any:
         """
-        Have a command done, over ejabberd's own HTTP API.
+        Have a command done, over ejabberd's own HTTP API, in the version of it that all servers have.
 
         @return: its result.
         """
-        answer = ask(self._httpPort, "POST", f"/api/{command}", json.dumps(arguments).encode(), JSON)
+        answer = ask(self._httpPort, "POST", f"/api/{command}/v0", json.dumps(arguments).encode(), JSON)
         if answer.status != 200:
             raise AssertionError(f"ejabberd refused {command}: {answer.status} {answer.text()}")
         return answer.json()

@@ -135,7 +135,9 @@ class Prosody(Server):
         """
         Each line is in the log before the client hears of it.
         """
-        return len(re.findall(rf"\tAuthenticated as {re.escape(name)}@{HOST}$", self.process.log(), re.M))
+        # From Prosody 13 on it names the role, too.
+        line = rf"\tAuthenticated as {re.escape(name)}@{HOST}( \[.*\])?$"
+        return len(re.findall(line, self.process.log(), re.M))
 
     def token(self, name: str) -> str:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tracemalloc
+from pyexpat import ParserCreate
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,13 +19,16 @@ from restbridge.stanzas.xml import (
     MAX_ELEMENTS,
     MAX_PREFIXES,
     MAX_STANZA,
+    MAX_TAG,
     MAX_TOKEN,
     NS_CLIENT,
     NS_XML,
     NS_XMLNS,
     OversizedStanza,
+    StanzaTooLarge,
     StreamParser,
     XMLRefused,
+    encoded,
     illegalCharacter,
     parseDocument,
     serialize,
@@ -266,6 +270,69 @@ class SerializeTests(SynchronousTestCase):
         for _ in range(5000):
             element = element.addElement("a")
         self.assertRaises(XMLRefused, serialize, top)
+
+
+class EncodedTests(SynchronousTestCase):
+    """
+    Stanzas as they go to a server.
+    """
+
+    def message(self, attribute: str, body: str = "") -> Element:
+        message = Element((NS_CLIENT, "message"))
+        child = message.addElement(("urn:x", "x"))
+        child["a"] = attribute
+        child.addElement(("urn:x", "b"), content=body)
+        return message
+
+    def test_asSerialized(self) -> None:
+        """
+        Nothing is added to what has no long tag, however large it is.
+        """
+        for attribute, body in (("", ""), ("a" * 900, "&<>" * 50_000)):
+            message = self.message(attribute, body)
+            self.assertEqual(serialize(message).encode(), encoded(message, MAX_STANZA * 2))
+
+    def test_blanks(self) -> None:
+        """
+        What has one is followed by as many blanks.
+        """
+        for value in ("a" * 5000, ">'\n" * 5000, "\u20ac" * 5000):
+            message = self.message(value, "body")
+            text = serialize(message).encode()
+            tag = text.index(b"<b>") - text.index(b"<x") - len(">")
+            self.assertEqual(text + b" " * tag, encoded(message, MAX_STANZA))
+
+    def test_deferred(self) -> None:
+        """
+        They push a tag out of an expat that defers, in whatever pieces it comes.
+        """
+        for size in (900, 1100, 5000, 70_000, 130_000):
+            sent = encoded(self.message("a" * size), MAX_STANZA)
+            for piece in (700, 1448, 8192):
+                ended: list[str] = []
+                parser = ParserCreate()
+                parser.EndElementHandler = ended.append
+                parser.Parse(HEADER)
+                for start in range(0, len(sent), piece):
+                    parser.Parse(sent[start : start + piece])
+                self.assertEqual(["b", "x", "message"], ended, (size, piece))
+
+    def test_limits(self) -> None:
+        """
+        A stanza, or a tag of it, may be too large.
+        """
+        message = self.message("a" * 1000)
+        size = len(serialize(message))
+        encoded(message, size)
+        tooLarge = self.assertRaises(StanzaTooLarge, encoded, message, size - 1)
+        self.assertEqual((size, size - 1), (tooLarge.size, tooLarge.limit))
+        longest = len("<x xmlns='urn:x' a=''")
+        encoded(self.message("a" * (MAX_TAG - longest)), MAX_STANZA)
+        tooLarge = self.assertRaises(
+            StanzaTooLarge, encoded, self.message("a" * (MAX_TAG - longest + 1)), MAX_STANZA
+        )
+        self.assertEqual((MAX_TAG + 1, MAX_TAG), (tooLarge.size, tooLarge.limit))
+        self.assertIn("a tag of the stanza has 131073 bytes", str(tooLarge))
 
 
 class StreamTests(SynchronousTestCase):
