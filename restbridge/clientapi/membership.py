@@ -21,7 +21,15 @@ from twisted.words.xish.domish import Element
 
 from restbridge.boundaries import UserLink
 from restbridge.clientapi.call import MAX_SHOWN, bad
-from restbridge.clientapi.groupchat import NO_AFFILIATIONS, TIMEOUT, RoomRefused, ask, inAnswer
+from restbridge.clientapi.groupchat import (
+    NO_AFFILIATIONS,
+    TIMEOUT,
+    RoomRefused,
+    ask,
+    bareAddress,
+    inAnswer,
+    only,
+)
 from restbridge.clientapi.history import Query, newest
 from restbridge.clientapi.muchistory import shown
 from restbridge.clientapi.occupancy import Attendance
@@ -76,10 +84,12 @@ class Membership:
         await _affiliate(link, room, own, "none")
         await self._store.leave(room, own)
 
-    async def resign(self, link: UserLink, room: JID) -> None:
+    async def resign(self, link: UserLink, room: JID, affiliation: str) -> None:
         """
         A member or admin leaves. XEP-0045 leaves it open how: Prosody has it that registration is undone,
         ejabberd has no way, and a later owner tells it.
+
+        @param affiliation: what the user has in the room.
         """
         change = await self._next(link, room, link.address.toBare(), "none")
         hears = await self._hears(room, link.address.toBare())
@@ -87,10 +97,10 @@ class Membership:
         payload.addElement("remove")
         try:
             await ask(link, room.bare, "set", payload)
+            # From 24.12 on ejabberd takes that for a nickname that is given up.
+            departed = await _isStill(link, room, affiliation)
         except RoomRefused:
             departed = True
-        else:
-            departed = False
         await self._store.record(room, change, departed=departed)
         if departed:
             self._attendance.changed(room, change.user, change.affiliation)
@@ -144,6 +154,29 @@ class Membership:
             # There is no archive: only changes will be shown.
             return "", 0
         return (str(said[0]["archived"]), said[0]["timestamp"] + 1) if said else ("", 0)
+
+
+async def affiliated(link: UserLink, room: JID, affiliation: str) -> list[str]:
+    """
+    The bare addresses of those who have an affiliation.
+
+    @raise RoomRefused: the user may not know.
+    """
+    payload = Element((NS_ADMIN, "query"))
+    payload.addElement("item")["affiliation"] = affiliation
+    answer = only(await ask(link, room.bare, "get", payload), NS_ADMIN, "query")
+    addresses = (bareAddress(item.getAttribute("jid", "")) for item in answer.elements(NS_ADMIN, "item"))
+    return [address for address in addresses if address is not None]
+
+
+async def _isStill(link: UserLink, room: JID, affiliation: str) -> bool:
+    """
+    Whether the user has that affiliation, as far as a stranger to a room of members could not ask.
+    """
+    try:
+        return link.address.toBare().bare in await affiliated(link, room, affiliation)
+    except RoomRefused:
+        return False
 
 
 async def _affiliate(link: UserLink, room: JID, user: JID, affiliation: str) -> None:

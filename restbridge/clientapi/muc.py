@@ -42,7 +42,7 @@ from restbridge.clientapi.groupchat import (
     visited,
 )
 from restbridge.clientapi.history import Archived, Item, Query, newest
-from restbridge.clientapi.membership import NS_ADMIN, Membership
+from restbridge.clientapi.membership import Membership, affiliated
 from restbridge.clientapi.muchistory import merged, shown
 from restbridge.clientapi.occupancy import ROLES, Attendance, Place, Places
 from restbridge.clientapi.roomevents import RoomEvents
@@ -293,7 +293,7 @@ class Muc:
         The lists of a room; L{None} where the user must not read them.
         """
         try:
-            lists = await together(_list(link, room, affiliation) for affiliation in ROLES)
+            lists = await together(affiliated(link, room, affiliation) for affiliation in ROLES)
         except RoomRefused as refused:
             if refused.error.condition not in ("forbidden", "not-allowed"):
                 raise
@@ -344,7 +344,7 @@ class Muc:
         own = link.address.toBare()
         others = {user: which for user, which in look.affiliations.items() if user != own.bare}
         if look.own != "owner":
-            await self._membership.resign(link, room)
+            await self._membership.resign(link, room, look.own)
         elif not others:
             # ejabberd forgets an empty room that is not persistent, but not what was said there.
             await self._enter(link, room)
@@ -393,17 +393,6 @@ def _name(info: Element) -> str:
             if field.getAttribute("var") == "muc#roomconfig_roomname":
                 return str(only(field, NS_FORMS, "value"))
     return str(only(info, NS_INFO, "identity").getAttribute("name", ""))
-
-
-async def _list(link: UserLink, room: JID, affiliation: str) -> list[str]:
-    """
-    The bare addresses of those who have an affiliation.
-    """
-    payload = Element((NS_ADMIN, "query"))
-    payload.addElement("item")["affiliation"] = affiliation
-    answer = only(await ask(link, room.bare, "get", payload), NS_ADMIN, "query")
-    addresses = (bareAddress(item.getAttribute("jid", "")) for item in answer.elements(NS_ADMIN, "item"))
-    return [address for address in addresses if address is not None]
 
 
 async def _configure(link: UserLink, room: JID, wanted: Mapping[str, str]) -> None:

@@ -299,7 +299,7 @@ class MadeTests(RoomEventsTestCase):
         self.successResultOf(Deferred.fromCoroutine(self.muc.remove(self.link, self.room, JID.parse(BOB))))
         self.assertEqual([], self.notes.changes)
 
-    def resigned(self) -> None:
+    def resigned(self, says: str = "feature-not-implemented") -> None:
         """
         Bob leaves a room that can't be told.
         """
@@ -307,7 +307,7 @@ class MadeTests(RoomEventsTestCase):
         looking = Deferred.fromCoroutine(self.muc.details(self.link, self.room))
         self.link.letIn("owner")
         self.successResultOf(looking)
-        self.bob.says[REGISTER] = "feature-not-implemented"
+        self.bob.says[REGISTER] = says
         self.successResultOf(Deferred.fromCoroutine(self.muc.remove(self.bob, self.room, JID.parse(BOB))))
         self.assertEqual([(ALICE, BOB, "none"), (BOB, BOB, "none")], sorted(self.notes.changes))
         (change,) = self.successResultOf(Deferred.fromCoroutine(self.store.changes(self.room, None, 9)))
@@ -320,6 +320,12 @@ class MadeTests(RoomEventsTestCase):
         self.notes.links[BOB] = self.bob
         self.entered(self.bob)
         self.resigned()
+
+    def test_misunderstood(self) -> None:
+        """
+        So is who leaves one that takes it for something else, and has him as a member still.
+        """
+        self.resigned("")
 
     def test_resignedElsewhere(self) -> None:
         """
