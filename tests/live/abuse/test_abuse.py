@@ -271,7 +271,8 @@ class Stanzas(Abuse):
         client = self._mallory
         self._quiet(client)
         try:
-            client.send(xml)
+            # Prosody as Debian 13 has it reads a long tag when as much again has come behind it.
+            client.send(xml + " " * len(xml))
             self._synchronize(client)
         except NotConnectedError:
             self._mallory = self.login("bob")
