@@ -171,12 +171,15 @@ async def affiliated(link: UserLink, room: JID, affiliation: str) -> list[str]:
 
 async def _isStill(link: UserLink, room: JID, affiliation: str) -> bool:
     """
-    Whether the user has that affiliation, as far as a stranger to a room of members could not ask.
+    Whether the user has that affiliation: who has none may not ask. Where nobody answers it may be so: who
+    tells the room later looks first.
     """
     try:
         return link.address.toBare().bare in await affiliated(link, room, affiliation)
     except RoomRefused:
         return False
+    except (LinkDown, NoAnswer):
+        return True
 
 
 async def _affiliate(link: UserLink, room: JID, user: JID, affiliation: str) -> None:

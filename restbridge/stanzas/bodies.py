@@ -22,7 +22,6 @@ from restbridge.stanzas.compounds import fromText
 from restbridge.stanzas.jid import JID, InvalidJID
 from restbridge.stanzas.kinds import IQ, KINDS, impliedKind
 from restbridge.stanzas.mapping import Mapped, fromJSON
-from restbridge.stanzas.nesting import MAX_LEVELS
 from restbridge.stanzas.xml import NS_CLIENT, XMLRefused, parseDocument
 
 _PATH = re.compile(r"(message|presence|iq)/([A-Za-z0-9_-]+)/(.*)", re.DOTALL)
@@ -90,7 +89,7 @@ def decodeCBOR(body: bytes, path: str | None, asModRest: bool) -> Mapped:
             body,
             tag_hook=_refuseTag,
             semantic_decoders=_NO_TAGS,
-            max_depth=MAX_LEVELS,
+            max_depth=nesting.MAX_LEVELS,
             strict_hashable_types=True,
         )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:

@@ -6,6 +6,7 @@ Bytes to elements and back, guarded on both sides.
     HTTP body    -> parseDocument                  -> Element
     XMPP stream  -> StreamParser -> ElementEvent    -> Element
     Element      -> serialize                      -> text that no XMPP parser can choke on
+    stanza       -> encoded                        -> its bytes, and blanks that push a long tag out
 
 Every stanza inside the house is in C{jabber:client}: elements without a namespace, and those of the
 stream's own namespace, are read as such and written without one.
@@ -42,7 +43,7 @@ MAX_TOKEN = 1024 * 1024
 """Bytes of one tag: expat holds an unfinished tag in memory and scans it again with each read."""
 
 MAX_TAG = 128 * 1024
-"""Bytes of one tag that is sent."""
+"""Bytes of one tag that is sent: with as many blanks behind it a stanza must stay below L{MAX_STANZA}."""
 
 _SHORT_TAG = 1024
 """Bytes of a tag that expat reads at once, in however many pieces it comes."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
@@ -21,6 +21,7 @@ from restbridge.clientapi.muc import Muc
 from restbridge.clientapi.muclight import MucLight
 from restbridge.clientapi.occupancy import Attendance, Place
 from restbridge.clientapi.roomevents import FRESH, RoomEvents
+from restbridge.stanzas.errors import NoAnswer
 from restbridge.stanzas.jid import JID
 from restbridge.store.rooms import Change, RoomStore
 from tests.clientapi.eventscase import EventsCase, Login, message
@@ -325,6 +326,18 @@ class MadeTests(RoomEventsTestCase):
         """
         So is who leaves one that takes it for something else, and has him as a member still.
         """
+        self.resigned("")
+
+    def test_silent(self) -> None:
+        """
+        So is who leaves one that says nothing more after that.
+        """
+        answered = self.bob.request
+
+        def request(iq: Element, timeout: float) -> Deferred[Element]:
+            return fail(NoAnswer(5)) if self.bob.asked(REGISTER) else answered(iq, timeout)
+
+        self.patch(self.bob, "request", request)
         self.resigned("")
 
     def test_resignedElsewhere(self) -> None:
